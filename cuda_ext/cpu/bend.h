@@ -1,0 +1,46 @@
+// Displacements along a row: x -> onward(x + f(x)), f read from coarse knots and never held densely.
+#ifndef MEDFRAME_BEND_H
+#define MEDFRAME_BEND_H
+
+#include "sample.h"
+
+namespace medframe {
+
+struct BendScratch {
+    Places q;  // the places as knot indices
+    alignas(64) float f[3][BLOCK];
+    Spots<float> spots;
+    std::vector<double> slab;  // knots summed over the first axis, for output plane `slab_of`
+    std::vector<float> line;   // and over the second, for output row `line_of`
+    Index slab_of = -1, line_of = -1;
+};
+
+class Bend {
+  public:
+    // `lead` carries an output index to the places this displacement takes; null if they are no affine map of it.
+    Bend(const Knots &knots, const Affine *lead, const int *out_size);
+
+    // The places of voxels k0 ... k0 + n - 1 of output row (i, j): made from the indices for the first displacement,
+    // else carried on from what `p` holds.
+    void carry(int i, int j, int k0, int n, Places &p, BendScratch &s) const;
+
+    BendScratch scratch() const;
+
+  private:
+    void weave(const int *axis);
+    void reduce(int i, int j, BendScratch &s) const;
+
+    Knots knots_;
+    int out_size_[3];
+    bool first_, tabled_ = false;
+    Affine index_to_knots_{}, index_onward_{};
+    std::vector<float> woven_;  // order 3: knots (a, b, c, 4), padded by repetition, already turned by `onward`
+    int dims_[3] = {1, 1, 1};
+    std::vector<int> base_[3];                   // tables for knots aligned with the output: first tap,
+    std::vector<float> weight_[3];               // and 4 weights, per output index of each axis
+    int lo_[3] = {0, 0, 0}, hi_[3] = {1, 1, 1};  // the knots that are touched
+};
+
+}  // namespace medframe
+
+#endif

@@ -1,0 +1,153 @@
+// The Python module medframe._core. medframe/kernels/native.py is its only caller; it prepares what stands in a Job.
+#include <omp.h>
+#include <pybind11/numpy.h>
+#include <pybind11/pybind11.h>
+#if defined(__unix__) || defined(__APPLE__)
+#include <pthread.h>
+#include <sys/mman.h>
+#endif
+
+#include <algorithm>
+#include <stdexcept>
+#include <string>
+
+#include "job.h"
+
+namespace py = pybind11;
+
+namespace medframe {
+namespace {
+
+// libgomp's threads do not survive a fork, and a region that waits for them hangs: a forked process works alone.
+bool forked = false;
+
+int threads_for(Index voxels, int requested) {
+    if (forked || voxels < 32768) return 1;  // below, waking a thread costs more than it brings
+    return std::max(1, std::min(requested, omp_get_max_threads()));
+}
+
+// Fresh memory is mapped page by page as it is written, which costs as much as a quick kernel; large pages cost a
+// tenth.
+void ask_for_large_pages(void *p, Index bytes) {
+#if defined(MADV_HUGEPAGE)
+    constexpr std::uintptr_t page = std::uintptr_t(2) << 20;
+    const std::uintptr_t from = (reinterpret_cast<std::uintptr_t>(p) + page - 1) & ~(page - 1);
+    const std::uintptr_t to = (reinterpret_cast<std::uintptr_t>(p) + bytes) & ~(page - 1);
+    if (to > from) madvise(reinterpret_cast<void *>(from), to - from, MADV_HUGEPAGE);  // advice: failing is no error
+#else
+    (void)p, (void)bytes;
+#endif
+}
+
+Kind kind_of(const py::array &array) {
+    const char kind = array.dtype().kind();
+    switch (array.itemsize()) {
+        case 1: return kind == 'b' ? Kind::BOOL : kind == 'u' ? Kind::U8 : Kind::I8;
+        case 2: return kind == 'u' ? Kind::U16 : kind == 'i' ? Kind::I16 : Kind::BITS16;
+        case 4: return kind == 'f' ? Kind::F32 : kind == 'i' ? Kind::I32 : Kind::BITS32;
+        case 8: return kind == 'f' ? Kind::F64 : Kind::BITS64;
+        default: throw std::invalid_argument("voxels of " + std::to_string(array.itemsize()) + " bytes");
+    }
+}
+
+bool is_bits(Kind kind) { return kind == Kind::BITS16 || kind == Kind::BITS32 || kind == Kind::BITS64; }
+
+void check(bool ok, const char *what) {
+    if (!ok) throw std::invalid_argument(what);
+}
+
+void check_volume(const py::array &array, const char *what) {
+    check(array.ndim() == 4 && (array.flags() & py::array::c_style) && array.size() > 0, what);
+    for (int a = 1; a < 4; ++a) check(array.shape(a) < (Index(1) << 31) - 8, what);
+}
+
+Affine affine_of(const py::handle &matrix) {
+    const auto m = py::array_t<double, py::array::c_style | py::array::forcecast>::ensure(matrix);
+    check(m && m.ndim() == 2 && m.shape(0) == 4 && m.shape(1) == 4, "a matrix is 4 x 4");
+    Affine out;
+    for (int r = 0; r < 3; ++r)
+        for (int c = 0; c < 4; ++c) out.m[r][c] = m.at(r, c);
+    return out;
+}
+
+Knots knots_of(const py::tuple &given) {
+    check(given.size() == 4, "knots are (values, order, to_knots, onward)");
+    const auto values = given[0].cast<py::array>();
+    Knots knots;
+    check_volume(values, "knots are a C-ordered (3, n0, n1, n2)");
+    check(values.shape(0) == 3 && kind_of(values) == Kind::F32, "knots are (3, n0, n1, n2) float32");
+    knots.values = static_cast<const float *>(values.data());
+    for (int a = 0; a < 3; ++a) knots.n[a] = static_cast<int>(values.shape(a + 1));
+    knots.order = given[1].cast<int>();
+    check(knots.order == 1 || knots.order == 3, "knots are of order 1 or 3");
+    knots.to_knots = affine_of(given[2]);
+    knots.onward = affine_of(given[3]);
+    return knots;
+}
+
+void pull(const py::array &volume, py::array &out, const py::object &lead, const py::list &knots, int order, int border,
+          double fill, std::uint64_t fill_bits, int threads) {
+    check_volume(volume, "the volume is a C-ordered (C, D, H, W)");
+    check_volume(out, "the output is a C-ordered (C, D, H, W)");
+    check(volume.shape(0) == out.shape(0), "volume and output differ in channels");
+    check(order == 0 || order == 1 || order == 3, "the order is 0, 1 or 3");
+    check(border >= ZERO && border <= WRAP, "the border is 0 to 3");
+    Job job;
+    job.in = volume.data();
+    job.out = out.mutable_data();
+    job.in_kind = kind_of(volume);
+    job.out_kind = kind_of(out);
+    check(order == 0 || !is_bits(job.in_kind), "voxels of this kind cannot be interpolated");
+    check(order != 3 || job.in_kind == Kind::F32 || job.in_kind == Kind::F64,
+          "spline coefficients are float32 or float64");
+    job.channels = volume.shape(0);
+    for (int a = 0; a < 3; ++a) {
+        job.in_size[a] = static_cast<int>(volume.shape(a + 1));
+        job.out_size[a] = static_cast<int>(out.shape(a + 1));
+    }
+    job.lead = affine_of(lead);
+    for (const auto &k : knots) job.knots.push_back(knots_of(k.cast<py::tuple>()));
+    job.order = order;
+    job.border = static_cast<Border>(border);
+    job.fill = fill;
+    job.fill_bits = fill_bits;
+    job.threads = threads_for(job.out_voxels() * job.channels, threads);
+    py::gil_scoped_release release;
+    ask_for_large_pages(job.out, out.nbytes());
+    int follows[3];
+    if (job.knots.empty() && aligned(job.lead, job.out_size, follows))
+        pull_separable(job, follows);
+    else
+        pull_rows(job);
+}
+
+void prefilter_in_place(py::array &volume, bool periodic, int threads) {
+    check_volume(volume, "the volume is a C-ordered (C, D, H, W)");
+    const Kind kind = kind_of(volume);
+    check(kind == Kind::F32 || kind == Kind::F64, "spline coefficients are float32 or float64");
+    const int size[3] = {static_cast<int>(volume.shape(1)), static_cast<int>(volume.shape(2)),
+                         static_cast<int>(volume.shape(3))};
+    const Index channels = volume.shape(0);
+    threads = threads_for(volume.size(), threads);
+    void *data = volume.mutable_data();
+    py::gil_scoped_release release;
+    if (kind == Kind::F32)
+        prefilter(static_cast<float *>(data), channels, size, periodic, threads);
+    else
+        prefilter(static_cast<double *>(data), channels, size, periodic, threads);
+}
+
+}  // namespace
+}  // namespace medframe
+
+PYBIND11_MODULE(_core, m) {
+    m.doc() = "medframe's kernels in C++ and OpenMP.";
+    m.def("pull", &medframe::pull, py::arg("volume").noconvert(), py::arg("out").noconvert(), py::arg("lead"),
+          py::arg("knots"), py::arg("order"), py::arg("border"), py::arg("fill"), py::arg("fill_bits"),
+          py::arg("threads"));
+    m.def("prefilter", &medframe::prefilter_in_place, py::arg("volume").noconvert(), py::arg("periodic"),
+          py::arg("threads"));
+#if defined(__unix__) || defined(__APPLE__)
+    pthread_atfork(nullptr, nullptr, [] { medframe::forked = true; });
+#endif
+}

@@ -1,0 +1,225 @@
+// Any pull: each output row is a row of places, carried through the stages and sampled block by block.
+#include <omp.h>
+
+#include <algorithm>
+#include <cstring>
+
+#include "bend.h"
+
+namespace medframe {
+namespace {
+
+template <class Real>
+struct Scratch {
+    Places p;
+    Spots<Real> spots;
+    unsigned char how[BLOCK];
+    alignas(64) Real values[BLOCK];
+    std::vector<BendScratch> bends;
+};
+
+// Voxels k of a row, of the n there are, whose places start + k * step lie within [lo, hi]: [first, second).
+void clip(double start, double step, double lo, double hi, int &first, int &second) {
+    if (step == 0) {
+        if (!(start >= lo && start <= hi)) second = first;
+        return;
+    }
+    double a = (lo - start) / step, b = (hi - start) / step;
+    if (a > b) std::swap(a, b);
+    first = static_cast<int>(held(std::ceil(a), first, second));
+    second = std::max(first, static_cast<int>(held(std::floor(b) + 1, first, second)));
+}
+
+template <int ORDER, class T, class Real>
+class Sampler {
+  public:
+    Sampler(const Job &job, const std::vector<Bend> &bends)
+        : job_(job),
+          bends_(bends),
+          grid_(job.in_size),
+          in_(static_cast<const T *>(job.in)),
+          fill_(static_cast<Real>(job.fill)),
+          store_(store_for(sizeof(Real) == 4 ? Kind::F32 : Kind::F64, job.out_kind)),
+          out_bytes_(bytes_of(job.out_kind)) {
+        for (int a = 0; a < 3; ++a) {
+            const double n = job.in_size[a];
+            lo_[a] = ORDER == 1 || n == 1 ? 0 : 1;
+            hi_[a] = ORDER == 1 || n == 1 ? n - 1 : std::nextafter(n - 2, 0.0);
+            touch_lo_[a] = -1;
+            touch_hi_[a] = n;
+        }
+        if (grid_.n[2] < ORDER + 1) hi_[2] = -1;  // no room for a row of taps
+    }
+
+    void row(int i, int j, Scratch<Real> &s) const {
+        const int w = job_.out_size[2];
+        const Index start = (Index(i) * job_.out_size[1] + j) * w;
+        if (!bends_.empty()) return blocks(i, j, 0, w, start, s);
+        const Line line(job_.lead, i, j);
+        for (int a = 0; a < 3; ++a)  // so far out, or no number: rounding is no longer small against a voxel
+            if (!(std::abs(line.start[a]) + std::abs(line.step[a]) * w <= FAR_OUT)) return blocks(i, j, 0, w, start, s);
+        // an affine row meets the volume in one stretch: find it, and classify only what is beside it
+        int fast0 = 0, fast1 = w, touch0 = 0, touch1 = w;
+        for (int a = 0; a < 3; ++a) clip(line.start[a], line.step[a], lo_[a], hi_[a], fast0, fast1);
+        if (job_.border == ZERO) {
+            for (int a = 0; a < 3; ++a) clip(line.start[a], line.step[a], touch_lo_[a], touch_hi_[a], touch0, touch1);
+            touch0 = std::max(touch0 - 1, 0);  // the division may be off by an ulp: a margin that is classified
+            touch1 = std::min(touch1 + 1, w);
+            nothing(0, touch0, start, s);
+            nothing(touch1, w, start, s);
+        }
+        fast0 = std::min(std::max(fast0 + 1, touch0), touch1);
+        fast1 = std::max(std::min(fast1 - 1, touch1), fast0);
+        blocks(i, j, touch0, fast0, start, s);
+        for (int k = fast0; k < fast1; k += BLOCK) {
+            const int n = std::min(BLOCK, fast1 - k);
+            fill_places(line, k, n, s.p);
+            fast(0, n, start + k, s);
+        }
+        blocks(i, j, fast1, touch1, start, s);
+    }
+
+  private:
+    void blocks(int i, int j, int k0, int k1, Index start, Scratch<Real> &s) const {
+        for (int k = k0; k < k1; k += BLOCK) {
+            const int n = std::min(BLOCK, k1 - k);
+            if (bends_.empty()) fill_places(Line(job_.lead, i, j), k, n, s.p);
+            for (std::size_t b = 0; b < bends_.size(); ++b) bends_[b].carry(i, j, k, n, s.p, s.bends[b]);
+            fold_places(s.p, n, grid_.n, job_.border);
+            classify(s.p, n, lo_, hi_, touch_lo_, touch_hi_, s.how);
+            for (int q = 0, end; q < n; q = end) {
+                for (end = q + 1; end < n && s.how[end] == s.how[q];) ++end;
+                if (s.how[q] == FAST) fast(q, end - q, start + k + q, s);
+                if (s.how[q] == EACH_TAP) each_tap(q, end - q, start + k + q, s);
+                if (s.how[q] == NOTHING) nothing(k + q, k + end, start, s);
+            }
+        }
+    }
+
+    void fast(int q, int n, Index at, Scratch<Real> &s) const {
+        if constexpr (ORDER == 1)
+            linear_spots(s.p, q, n, grid_, s.spots);
+        else
+            cubic_spots(s.p, q, n, grid_, s.spots);
+        for (Index c = 0; c < job_.channels; ++c)
+            write(c, at, n, s, [&](Real *to) {
+                if constexpr (ORDER == 1)
+                    linear_taps(in_ + c * job_.in_voxels(), grid_, s.spots, n, to);
+                else
+                    cubic_taps(in_ + c * job_.in_voxels(), grid_, s.spots, n, to);
+            });
+    }
+
+    void each_tap(int q, int n, Index at, Scratch<Real> &s) const {
+        for (Index c = 0; c < job_.channels; ++c)
+            write(c, at, n, s, [&](Real *to) {
+                for (int r = 0; r < n; ++r)
+                    to[r] = value_at<ORDER>(in_ + c * job_.in_voxels(), grid_, s.p[0][q + r], s.p[1][q + r],
+                                            s.p[2][q + r], job_.border, fill_);
+            });
+    }
+
+    void nothing(int k0, int k1, Index start, Scratch<Real> &s) const {
+        for (int k = k0; k < k1; k += BLOCK) {
+            const int n = std::min(BLOCK, k1 - k);
+            for (Index c = 0; c < job_.channels; ++c)
+                write(c, start + k, n, s, [&](Real *to) { std::fill(to, to + n, fill_); });
+        }
+    }
+
+    // Values go straight to the output where it is of the working type, else through a row that is then converted.
+    template <class F>
+    void write(Index c, Index at, int n, Scratch<Real> &s, F &&f) const {
+        char *to = static_cast<char *>(job_.out) + (c * job_.out_voxels() + at) * out_bytes_;
+        if (job_.out_kind == (sizeof(Real) == 4 ? Kind::F32 : Kind::F64)) return f(reinterpret_cast<Real *>(to));
+        f(s.values);
+        store_(s.values, to, n);
+    }
+
+    const Job &job_;
+    const std::vector<Bend> &bends_;
+    const Grid grid_;
+    const T *in_;
+    const Real fill_;
+    const Store store_;
+    const Index out_bytes_;
+    double lo_[3], hi_[3], touch_lo_[3], touch_hi_[3];
+};
+
+// Order 0 moves bytes: one offset per voxel, and a copy.
+template <class T>
+class Sampler<0, T, float> {
+  public:
+    Sampler(const Job &job, const std::vector<Bend> &bends)
+        : job_(job),
+          bends_(bends),
+          grid_(job.in_size),
+          in_(static_cast<const T *>(job.in)),
+          store_(store_for(job.in_kind, job.out_kind)),
+          out_bytes_(bytes_of(job.out_kind)) {
+        std::memcpy(&fill_, &job.fill_bits, sizeof fill_);
+    }
+
+    void row(int i, int j, Scratch<float> &s) const {
+        const int w = job_.out_size[2];
+        const Index start = (Index(i) * job_.out_size[1] + j) * w;
+        T values[BLOCK];
+        for (int k = 0; k < w; k += BLOCK) {
+            const int n = std::min(BLOCK, w - k);
+            if (bends_.empty()) fill_places(Line(job_.lead, i, j), k, n, s.p);
+            for (std::size_t b = 0; b < bends_.size(); ++b) bends_[b].carry(i, j, k, n, s.p, s.bends[b]);
+            nearest_spots(s.p, n, grid_, job_.border, s.spots.at);
+            for (Index c = 0; c < job_.channels; ++c) {
+                const T *in = in_ + c * job_.in_voxels();
+                char *to = static_cast<char *>(job_.out) + (c * job_.out_voxels() + start + k) * out_bytes_;
+                if (job_.in_kind == job_.out_kind) {
+                    nearest_taps(in, s.spots.at, n, fill_, reinterpret_cast<T *>(to));
+                } else {
+                    nearest_taps(in, s.spots.at, n, fill_, values);
+                    store_(values, to, n);
+                }
+            }
+        }
+    }
+
+  private:
+    const Job &job_;
+    const std::vector<Bend> &bends_;
+    const Grid grid_;
+    const T *in_;
+    T fill_;
+    const Store store_;
+    const Index out_bytes_;
+};
+
+template <int ORDER, class T, class Real>
+void run(const Job &job) {
+    std::vector<Bend> bends;
+    for (std::size_t b = 0; b < job.knots.size(); ++b)
+        bends.emplace_back(job.knots[b], b == 0 ? &job.lead : nullptr, job.out_size);
+    const Sampler<ORDER, T, Real> sampler(job, bends);
+    std::vector<Scratch<Real>> scratch(job.threads);  // made here: an exception must not leave a parallel region
+    for (auto &s : scratch)
+        for (const Bend &b : bends) s.bends.push_back(b.scratch());
+    const Index rows = Index(job.out_size[0]) * job.out_size[1];
+#pragma omp parallel for schedule(dynamic, 16) num_threads(job.threads) if (job.threads > 1)
+    for (Index r = 0; r < rows; ++r)
+        sampler.row(static_cast<int>(r / job.out_size[1]), static_cast<int>(r % job.out_size[1]),
+                    scratch[omp_get_thread_num()]);
+}
+
+}  // namespace
+
+void pull_rows(const Job &job) {
+    if (job.order == 0) {
+        with_bytes(job.in_kind, [&](auto voxel) { run<0, decltype(voxel), float>(job); });
+    } else if (job.order == 1) {
+        with_voxels(job.in_kind, [&](auto voxel, auto real) { run<1, decltype(voxel), decltype(real)>(job); });
+    } else if (job.in_kind == Kind::F64) {
+        run<3, double, double>(job);
+    } else {
+        run<3, float, float>(job);
+    }
+}
+
+}  // namespace medframe

@@ -1,0 +1,163 @@
+// Index, weight and border arithmetic: the one header that g++, nvcc and NVRTC compile.
+//
+// It states in scalar code what medframe/kernels/reference.py states in torch. No standard header is included, because
+// NVRTC has none. Places are double, indices are 64-bit, weights are of the type `Real` the voxels are computed in.
+#ifndef MEDFRAME_SAMPLING_H
+#define MEDFRAME_SAMPLING_H
+
+#if defined(__CUDACC__) || defined(__CUDACC_RTC__)
+#define MF_HD __host__ __device__ __forceinline__
+#elif defined(__GNUC__)
+// always: a helper that is left out of line would be compiled for the oldest machine, whoever calls it
+#define MF_HD inline __attribute__((always_inline))
+#else
+#define MF_HD inline
+#endif
+
+namespace medframe {
+
+using Index = long long;
+
+// the order of BORDERS in medframe/kernels/stages.py
+enum Border : int { ZERO = 0, EDGE = 1, REFLECT = 2, WRAP = 3 };
+
+// places further out than this (2^40) are held here: still outside, but safe to convert to an index
+constexpr double FAR_OUT = 1099511627776.0;
+
+// The floor of |x| < 2^51. Adding 1.5 * 2^52 rounds to a whole number; compilers turn this into vector code on every
+// machine, which they do not with the library's floor.
+MF_HD double floor_of(double x) {
+#if defined(__CUDA_ARCH__)
+    return floor(x);
+#else
+    const double whole = (x + 6755399441055744.0) - 6755399441055744.0;
+    return whole - (whole > x ? 1.0 : 0.0);
+#endif
+}
+
+// x within [lo, hi]; NaN becomes lo
+MF_HD double held(double x, double lo, double hi) {
+    x = x > lo ? x : lo;
+    return x < hi ? x : hi;
+}
+
+MF_HD bool inside(Index i, Index n) { return i >= 0 && i < n; }
+
+// An index brought back into [0, n) by the border rule.
+MF_HD Index fold(Index i, Index n, Border border) {
+    if (inside(i, n)) return i;
+    if (border == ZERO || border == EDGE) return i < 0 ? 0 : n - 1;
+    const Index period = border == WRAP ? n : (n > 1 ? 2 * (n - 1) : 1);
+    i %= period;
+    if (i < 0) i += period;
+    return i < n ? i : period - i;
+}
+
+// The same for a whole number held in a double, without integer division; the borders with ends only clamp.
+MF_HD double fold_whole(double i, double n, Border border) {
+    if (border == WRAP) {
+        i -= n * floor_of(i / n);
+    } else if (border == REFLECT) {
+        const double period = n > 1 ? 2 * (n - 1) : 1;
+        i -= period * floor_of(i / period);
+        i = i < period - i ? i : period - i;
+    }
+    return held(i, 0, n - 1);
+}
+
+// A place brought back by the border rule where an interpolation of odd order reads the same there: into [0, n - 1],
+// for WRAP into [0, n). A place is left alone for ZERO.
+MF_HD double fold_place(double x, double n, Border border) {
+    if (border == ZERO) return x;
+    if (border == EDGE) return held(x, 0, n - 1);
+    if (border == WRAP) {
+        x -= n * floor_of(x / n);
+        return n > 1 && x >= 0 && x < n ? x : 0;
+    }
+    const double period = n > 1 ? 2 * (n - 1) : 1;
+    x -= period * floor_of(x / period);
+    return held(x < period - x ? x : period - x, 0, n - 1);
+}
+
+// The cell [base, base + 1] that holds x in [0, n - 1], and the fraction t in [0, 1] within it. The last place belongs
+// to the last cell with t = 1. A single voxel is a cell of its own.
+MF_HD int cell(double x, int n, double &t) {
+    const int last = n > 2 ? n - 2 : 0;
+    int base = static_cast<int>(x);  // x is not negative: truncation is floor
+    base = base < last ? base : last;
+    t = x - base;
+    return base;
+}
+
+// The cubic B-spline's weights at a fraction t in [0, 1] between taps 1 and 2 of four.
+template <class Real>
+MF_HD void spline_weights(double t, Real *w) {
+    const double s = 1 - t;
+    w[0] = static_cast<Real>(s * s * s / 6);
+    w[1] = static_cast<Real>((4 - 6 * t * t + 3 * t * t * t) / 6);
+    w[2] = static_cast<Real>((4 - 6 * s * s + 3 * s * s * s) / 6);
+    w[3] = static_cast<Real>(t * t * t / 6);
+}
+
+// What one axis contributes to a value: the voxels to read and their weights. Taps outside a ZERO border have weight 0
+// and an index that is safe to read; `cover` is the share of the axis that lies inside, exactly 1 where all of it does.
+// The value is sum(weights * voxels) + fill * (1 - product of covers).
+template <int ORDER, class Real>
+struct Taps {
+    static constexpr int N = ORDER + 1;  // 1, 2 or 4
+    Index at[N];
+    Real weight[N];
+    Real cover;
+};
+
+template <int ORDER, class Real>
+MF_HD Taps<ORDER, Real> taps(double x, Index n, Border border) {
+    Taps<ORDER, Real> out;
+    out.cover = 1;
+    x = held(x, -FAR_OUT, FAR_OUT);
+    if (ORDER == 3 && (border == ZERO || border == EDGE)) {
+        // the spline ends at the outermost voxels' centres; beyond them it goes on, or fades over one voxel
+        const double on = held(x, 0, static_cast<double>(n - 1));
+        const double off = x < on ? on - x : x - on;
+        if (border == ZERO) out.cover = off < 1 ? static_cast<Real>(1 - off) : Real(0);
+        x = on;
+    }
+    const double base = floor_of(ORDER == 0 ? x + 0.5 : x);
+    if (ORDER == 0) {
+        out.weight[0] = 1;
+    } else if (ORDER == 1) {
+        out.weight[0] = static_cast<Real>(1 - (x - base));
+        out.weight[ORDER > 0 ? 1 : 0] = static_cast<Real>(x - base);
+    } else {
+        Real w[4];
+        spline_weights(x - base, w);
+        for (int k = 0; k < Taps<ORDER, Real>::N; ++k) out.weight[k] = w[k] * out.cover;
+    }
+    const Index first = static_cast<Index>(base) - (ORDER == 3 ? 1 : 0);
+    const Border rule = ORDER == 3 && border != WRAP ? REFLECT : border;
+    Real covered = 0;
+    bool whole = true;
+    for (int k = 0; k < Taps<ORDER, Real>::N; ++k) {
+        const bool counts = rule != ZERO || inside(first + k, n);
+        out.at[k] = fold(first + k, n, rule);
+        if (!counts) out.weight[k] = 0;
+        covered += out.weight[k];
+        whole = whole && counts;
+    }
+    if (!whole) out.cover = covered;
+    return out;
+}
+
+// A value rounded half to even and saturated, for an integer type with limits lo and hi; NaN becomes 0. The sum with
+// `magic` (1.5 * 2^23 for float, 1.5 * 2^52 for double) drops the fraction by the FPU's own rounding, on every machine.
+template <class Out, class Real>
+MF_HD Out rounded(Real v, Real lo, Real hi, Real magic) {
+    v = v == v ? v : Real(0);
+    v = v > lo ? v : lo;
+    v = v < hi ? v : hi;
+    return static_cast<Out>((v + magic) - magic);
+}
+
+}  // namespace medframe
+
+#endif

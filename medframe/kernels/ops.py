@@ -1,0 +1,112 @@
+"""The ops: arguments are checked here, then the dispatch table picks who computes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from medframe.base.errors import BadArgument, BadGeometry
+from medframe.base.sizes import check_size
+from medframe.kernels import native, reference
+from medframe.kernels.dispatch import Backend, choose, explain
+from medframe.kernels.stages import BORDERS, ORDERS, Border, Knots, Stages
+
+
+def _never(*_: object, **__: object) -> None:
+    return None
+
+
+PULL = (
+    Backend("native", native.declines_pull, native.pull),
+    Backend("reference", _never, reference.pull),
+)
+
+
+def pull(
+    volume: Tensor,
+    stages: Stages,
+    shape: Sequence[int],
+    *,
+    order: int = 1,
+    border: Border = "zero",
+    fill: float = 0.0,
+    dtype: torch.dtype | None = None,
+) -> Tensor:
+    """Resample: read `volume` where the stages send each index of the output lattice.
+
+    Args:
+        volume: (C, *in) with one, two or three spatial axes; any real dtype, read directly.
+        stages: matrices (d + 1, d + 1) and `Knots`, applied in turn to an output index to give an input index.
+        shape: the output's spatial sizes.
+        order: 0 nearest, 1 linear, 3 cubic B-spline.
+        border: what lies beyond the edge; see `reference.pull`.
+        fill: the value outside for border "zero".
+        dtype: of the output; default that of `volume`. Integers are rounded and saturated.
+
+    Returns:
+        (C, *shape).
+
+    Raises:
+        BadArgument: an option is unknown or the volume's shape does not fit.
+        BadGeometry: a stage is not finite or of another rank.
+        TooLarge: the output passes the image limit.
+    """
+    shape = tuple(int(n) for n in shape)
+    rank = len(shape)
+    if volume.ndim != rank + 1 or not 1 <= rank <= 3:
+        raise BadArgument("pull takes (C, *spatial)", found=tuple(volume.shape), due=f"C and {rank} axes of 1 to 3")
+    if order not in ORDERS:
+        raise BadArgument("unknown interpolation order", found=order, due="0 nearest, 1 linear or 3 cubic")
+    if border not in BORDERS:
+        raise BadArgument("unknown border", found=border, due=", ".join(BORDERS))
+    if min(volume.shape) < 1:
+        raise BadArgument("the volume is empty", found=tuple(volume.shape), due="sizes of at least 1")
+    for stage in stages:
+        matrix = stage.matrix if isinstance(stage, Knots) else stage
+        if matrix.shape != (rank + 1, rank + 1) or not np.isfinite(matrix).all():
+            raise BadGeometry("a stage is not a finite matrix of this rank", found=matrix.tolist(), due=f"rank {rank}")
+        if isinstance(stage, Knots) and (
+            stage.values.shape[:1] != (rank,)
+            or stage.values.ndim != rank + 1
+            or stage.order not in (1, 3)
+            or stage.values.numel() == 0
+        ):
+            raise BadGeometry(
+                "the knots of a displacement do not fit",
+                found=f"values of shape {tuple(stage.values.shape)}, order {stage.order}",
+                due=f"({rank}, then {rank} sizes of at least 1), order 1 or 3",
+            )
+    dtype = volume.dtype if dtype is None else dtype
+    check_size((volume.shape[0], *shape), dtype.itemsize, where="a resampled image")
+    backend = choose("pull", PULL, volume, stages, shape, order=order, border=border, fill=fill, dtype=dtype)
+    result: Tensor = backend.run(volume, stages, shape, order=order, border=border, fill=fill, dtype=dtype)
+    return result
+
+
+def gaussian(volume: Tensor, sigma: Sequence[float], *, truncate: float = 3.0) -> Tensor:
+    """Blur (C, *spatial) with a Gaussian.
+
+    Args:
+        volume: any real dtype; integers are rounded back.
+        sigma: standard deviation per axis, in voxels; 0 leaves an axis alone.
+        truncate: where the kernel is cut, in standard deviations.
+
+    Raises:
+        BadArgument: not one non-negative sigma per axis.
+    """
+    if len(sigma) != volume.ndim - 1 or any(not 0 <= s < float("inf") for s in sigma):
+        raise BadArgument(
+            "one non-negative sigma per axis", found=tuple(sigma), due=f"{volume.ndim - 1} numbers, in voxels"
+        )
+    return reference.gaussian(volume, sigma, truncate)
+
+
+def report() -> dict[str, dict[str, str]]:
+    """What serves what on this machine, and why the rest declined; printed by `medframe info`."""
+    probe = torch.zeros(1, 2, 2, 2)
+    args = (probe, [np.eye(4)], (2, 2, 2))
+    options = {"order": 1, "border": "zero", "fill": 0.0, "dtype": torch.float32}
+    return {"pull (CPU, float32)": explain(PULL, *args, **options)}
