@@ -1,0 +1,62 @@
+"""Dice and cross-entropy in one pass."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from medframe.losses.dice import check_smooth, dice_losses, first_class
+from medframe.losses.truth import Activation, check_activation, read_logits, read_target
+from medframe.losses.weights import check_weight, read_weight, weighted_mean
+
+
+@dataclass(frozen=True)
+class DiceCELoss:
+    """`lambda_dice` times the mean Dice loss plus `lambda_ce` times the mean cross-entropy.
+
+    Both share one log-softmax and one reading of the target, and integer labels are never made one-hot. Takes what
+    `DiceLoss` takes. Cross-entropy counts all classes and is averaged over all voxels that are not ignored, each by the
+    weight of its class; with "sigmoid" it is the binary one, averaged over channels too. If every voxel is ignored it
+    is 0. nnU-Net's loss is `DiceCELoss(include_background=False, batch=True)`, up to a constant.
+
+    S. A. Taghanaki et al., "Combo loss: handling input and output imbalance in multi-organ segmentation", Comput. Med.
+    Imaging Graph. 75, 2019, doi:10.1016/j.compmedimag.2019.04.005; as a plain sum F. Isensee et al., Nature Methods
+    18, 2021, doi:10.1038/s41592-020-01008-z.
+
+    Args:
+        include_background: count class 0 in the Dice part.
+        activation: "softmax" or "sigmoid", see `DiceLoss`.
+        smooth: see `DiceLoss`.
+        batch: see `DiceLoss`.
+        weight: for each of the C classes, in both parts.
+        ignore: voxels of this label count nowhere.
+        lambda_dice: the weight of the Dice part.
+        lambda_ce: the weight of the cross-entropy.
+
+    Raises:
+        BadArgument: when made, or when called with channels that do not fit; see also `read_target` for the target.
+    """
+
+    include_background: bool = True
+    activation: Activation = "softmax"
+    smooth: float = 1e-5
+    batch: bool = False
+    weight: tuple[float, ...] | None = None
+    ignore: int | None = None
+    lambda_dice: float = 1.0
+    lambda_ce: float = 1.0
+
+    def __post_init__(self) -> None:
+        check_activation(self.activation)
+        check_smooth(self.smooth)
+        check_weight(self.weight)
+
+    def __call__(self, logits: Tensor, target: Tensor) -> Tensor:
+        first = first_class(logits, self.include_background)
+        flat, log_p = read_logits(logits, self.activation)
+        weight = read_weight(self.weight, log_p)
+        truth = read_target(logits, target, self.activation, self.ignore)
+        losses = dice_losses(truth.counts(log_p, 1), self.smooth, self.batch)
+        dice = weighted_mean(losses[..., first:], weight[first:])
+        return self.lambda_dice * dice + self.lambda_ce * truth.cross_entropy(log_p, flat, weight)

@@ -1,0 +1,40 @@
+"""Weights of classes or of resolutions, and the averages they make."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from medframe.base.errors import BadArgument
+
+
+def check_weight(weight: tuple[float, ...] | None) -> None:
+    """Raise BadArgument unless all weights are finite and zero or more, and one is more."""
+    if weight is not None and not (all(0 <= w < math.inf for w in weight) and any(weight)):
+        raise BadArgument("weights are not usable", found=weight, due="finite numbers of 0 or more, not all 0")
+
+
+def read_weight(weight: tuple[float, ...] | None, like: Tensor) -> Tensor:
+    """One weight for each class of `like`, (B, C, N); ones by default.
+
+    Raises:
+        BadArgument: another number of weights than classes.
+    """
+    classes = like.shape[1]
+    if weight is None:
+        return like.new_ones(classes)
+    if len(weight) != classes:
+        raise BadArgument("weight does not hold one number for each class", found=weight, due=f"{classes} numbers")
+    return like.new_tensor(weight)
+
+
+def weighted_mean(values: Tensor, weight: Tensor) -> Tensor:
+    """The mean of (..., C) values, each class counted by its weight."""
+    return (values * weight).sum() / or_one(weight.expand_as(values).sum())
+
+
+def or_one(total: Tensor) -> Tensor:
+    """A divisor that is never zero: nothing over nothing is nothing."""
+    return torch.where(total > 0, total, 1)
