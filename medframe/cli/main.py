@@ -1,0 +1,83 @@
+"""The command line. It parses and prints; the work is done by functions that Python users call, too."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+
+def parser() -> argparse.ArgumentParser:
+    """All commands and their options."""
+    top = argparse.ArgumentParser(
+        prog="medframe",
+        description="From a folder of labelled scans to a trained network, predictions, scores and a report.",
+    )
+    top.add_argument("--traceback", action="store_true", help="show where an error came from, for bug reports")
+    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    fit = commands.add_parser("fit", help="train on a dataset; run again to continue")
+    fit.add_argument("dataset", type=Path, help="folder (Decathlon, nnU-Net v2, or images/ and labels/) or CSV list")
+    fit.add_argument("--out", type=Path, default=None, help="folder of the run (default: runs/<dataset>_fold<k>)")
+    fit.add_argument("--fold", type=int, default=0, help="which fold to hold out (default 0 of 5)")
+    fit.add_argument("--minutes", type=float, default=None, help="time for training (default 15)")
+    fit.add_argument("settings", nargs="*", metavar="name=value", help="any setting of run.yaml, such as batch=4")
+
+    predict = commands.add_parser("predict", help="segment scans with a trained run")
+    predict.add_argument("run", type=Path, help="folder that fit wrote")
+    predict.add_argument("inputs", type=Path, nargs="+", help="image files or folders")
+    predict.add_argument("--out", type=Path, required=True, help="folder for the label maps")
+    predict.add_argument("--probabilities", action="store_true", help="also write the class probabilities")
+    predict.add_argument("--overwrite", action="store_true", help="replace files that exist")
+
+    evaluate = commands.add_parser("evaluate", help="score label maps against references")
+    evaluate.add_argument("predictions", type=Path, help="folder of predicted label maps")
+    evaluate.add_argument("labels", type=Path, help="folder of reference label maps of the same names")
+    evaluate.add_argument("--out", type=Path, required=True, help="table to write (.csv)")
+    evaluate.add_argument("--tolerance", type=float, default=1.0, help="of the surface Dice, in mm (default 1)")
+    evaluate.add_argument("--overwrite", action="store_true", help="replace a table that exists")
+
+    demo = commands.add_parser("demo", help="train, predict, evaluate and report on real data in about two minutes")
+    demo.add_argument("--out", type=Path, default=Path("medframe_demo"), help="folder to write (default medframe_demo)")
+    demo.add_argument("--minutes", type=float, default=2.2, help="time for training (default 2.2)")
+
+    commands.add_parser("info", help="versions, back ends, GPU, extras")
+    return top
+
+
+def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """Parse a command line; settings (`name=value`) may stand before, between and after the options of `fit`."""
+    top = parser()
+    # argparse fills a list of words from the first gap it meets and calls later ones unknown
+    arguments, rest = top.parse_known_args(argv)
+    if rest and (arguments.command != "fit" or any(word.startswith("-") for word in rest)):
+        top.error(f"unrecognized arguments: {' '.join(rest)}")
+    if arguments.command == "fit":
+        arguments.settings = [*arguments.settings, *rest]
+    return arguments
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command; returns the exit code."""
+    arguments = parse(argv)
+    # only now: `medframe --help` should not wait for torch
+    from medframe.base.errors import MedframeError
+    from medframe.cli.commands import COMMANDS
+
+    try:
+        return COMMANDS[arguments.command](arguments)
+    except MedframeError as error:
+        if arguments.traceback:
+            raise
+        print(f"medframe: {type(error).__name__}: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("medframe: interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        return 141
+
+
+if __name__ == "__main__":
+    sys.exit(main())
