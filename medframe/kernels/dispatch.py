@@ -31,6 +31,11 @@ class Backend:
     run: Callable[..., Any]
 
 
+def never(*_: object, **__: object) -> None:
+    """Declines no call: the reference's answer."""
+    return None
+
+
 def choose(op: str, table: tuple[Backend, ...], *args: Any, **kwargs: Any) -> Backend:
     """The first back end of `table` that takes the call.
 

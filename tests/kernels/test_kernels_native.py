@@ -234,7 +234,7 @@ def test_what_native_declines(core, volume, stages, options, reason):
 
 
 def test_a_missing_extension_is_a_reason(monkeypatch):
-    monkeypatch.setattr(native, "core", lambda: None)
+    monkeypatch.setattr(native.library, "core", lambda: None)
     report = ops.report()["pull (CPU, float32)"]
     assert "was not built" in report["native"]
     assert report["reference"] == "serves"

@@ -1,4 +1,4 @@
-"""The ops: arguments are checked here, then the dispatch table picks who computes."""
+"""Reading voxels elsewhere."""
 
 from __future__ import annotations
 
@@ -11,17 +11,12 @@ from torch import Tensor
 from medframe.base.errors import BadArgument, BadGeometry
 from medframe.base.sizes import check_size
 from medframe.kernels import native, reference
-from medframe.kernels.dispatch import Backend, choose, explain
+from medframe.kernels.dispatch import Backend, choose, never
 from medframe.kernels.stages import BORDERS, ORDERS, Border, Knots, Stages
-
-
-def _never(*_: object, **__: object) -> None:
-    return None
-
 
 PULL = (
     Backend("native", native.declines_pull, native.pull),
-    Backend("reference", _never, reference.pull),
+    Backend("reference", never, reference.pull),
 )
 
 
@@ -84,29 +79,3 @@ def pull(
     backend = choose("pull", PULL, volume, stages, shape, order=order, border=border, fill=fill, dtype=dtype)
     result: Tensor = backend.run(volume, stages, shape, order=order, border=border, fill=fill, dtype=dtype)
     return result
-
-
-def gaussian(volume: Tensor, sigma: Sequence[float], *, truncate: float = 3.0) -> Tensor:
-    """Blur (C, *spatial) with a Gaussian.
-
-    Args:
-        volume: any real dtype; integers are rounded back.
-        sigma: standard deviation per axis, in voxels; 0 leaves an axis alone.
-        truncate: where the kernel is cut, in standard deviations.
-
-    Raises:
-        BadArgument: not one non-negative sigma per axis.
-    """
-    if len(sigma) != volume.ndim - 1 or any(not 0 <= s < float("inf") for s in sigma):
-        raise BadArgument(
-            "one non-negative sigma per axis", found=tuple(sigma), due=f"{volume.ndim - 1} numbers, in voxels"
-        )
-    return reference.gaussian(volume, sigma, truncate)
-
-
-def report() -> dict[str, dict[str, str]]:
-    """What serves what on this machine, and why the rest declined; printed by `medframe info`."""
-    probe = torch.zeros(1, 2, 2, 2)
-    args = (probe, [np.eye(4)], (2, 2, 2))
-    options = {"order": 1, "border": "zero", "fill": 0.0, "dtype": torch.float32}
-    return {"pull (CPU, float32)": explain(PULL, *args, **options)}

@@ -1,4 +1,4 @@
-"""The C++ back end: the extension `medframe._core`, built from cuda_ext/cpu.
+"""Pulling in C++.
 
 Equal to the reference within rounding: floating-point results differ in their last bits, and a nearest voxel may be
 the other one where a place lies within 1e-6 of half way between two (behind a displacement of d voxels, within 1e-6 d).
@@ -8,10 +8,7 @@ place that is not a number reads the fill, or voxel 0. The result does not depen
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Sequence
-from functools import cache
-from types import ModuleType
 
 import numpy as np
 import torch
@@ -19,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from medframe.kernels import reference
+from medframe.kernels.native import library
 from medframe.kernels.stages import BORDERS, Border, Knots, Matrix, Stages
 
 _COMPUTED = (
@@ -35,15 +33,6 @@ _BITS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 _MOST = (1 << 31) - 8  # voxels along one axis, and rows in one volume
 
 
-@cache
-def core() -> ModuleType | None:
-    """The compiled extension, or None where it was not built."""
-    try:
-        return importlib.import_module("medframe._core")
-    except ModuleNotFoundError:
-        return None
-
-
 def declines_pull(
     volume: Tensor,
     stages: Stages,
@@ -57,8 +46,8 @@ def declines_pull(
     """Why this back end cannot serve a pull, or None."""
     knots = [stage for stage in stages if isinstance(stage, Knots)]
     tensors = [volume, *(k.values for k in knots)]
-    if core() is None:
-        return "medframe._core was not built (it needs a C++ compiler when medframe is installed)"
+    if library.core() is None:
+        return library.MISSING
     if any(t.device.type != "cpu" or t.layout != torch.strided for t in tensors):
         return "a tensor is not a plain one on the CPU"
     if torch.is_grad_enabled() and any(t.requires_grad for t in tensors):
@@ -89,7 +78,7 @@ def pull(
     dtype: torch.dtype,
 ) -> Tensor:
     """Serve a pull; see `reference.pull` for its meaning."""
-    native = core()
+    native = library.core()
     assert native is not None  # declines_pull was asked
     source, fill_bits, threads = volume.detach(), 0, torch.get_num_threads()
     in_axes, in_shape = _as_3d(volume.shape[1:])

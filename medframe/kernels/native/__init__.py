@@ -1,0 +1,6 @@
+"""The C++ back end. One module a family of ops: `declines_X` says why a call is not for it, `X` serves it."""
+
+from medframe.kernels.native.library import core
+from medframe.kernels.native.sampling import declines_pull, pull
+
+__all__ = ["core", "declines_pull", "pull"]

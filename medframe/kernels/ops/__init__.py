@@ -1,0 +1,7 @@
+"""The ops, one module a family: arguments are checked here, then the dispatch table picks who computes."""
+
+from medframe.kernels.ops.filters import gaussian
+from medframe.kernels.ops.sampling import pull
+from medframe.kernels.ops.table import report
+
+__all__ = ["gaussian", "pull", "report"]

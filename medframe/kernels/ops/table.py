@@ -1,0 +1,17 @@
+"""What serves what on this machine."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from medframe.kernels.dispatch import explain
+from medframe.kernels.ops.sampling import PULL
+
+
+def report() -> dict[str, dict[str, str]]:
+    """What serves what on this machine, and why the rest declined; printed by `medframe info`."""
+    probe = torch.zeros(1, 2, 2, 2)
+    args = (probe, [np.eye(4)], (2, 2, 2))
+    options = {"order": 1, "border": "zero", "fill": 0.0, "dtype": torch.float32}
+    return {"pull (CPU, float32)": explain(PULL, *args, **options)}

@@ -1,0 +1,37 @@
+"""The meaning of every op, in plain torch: slow, and the judge of all other back ends."""
+
+from medframe.kernels.reference.filters import gaussian
+from medframe.kernels.reference.sampling import (
+    displace,
+    field,
+    fold,
+    jacobian,
+    outside,
+    pull,
+    read_at,
+    spline_prefilter,
+    spline_slopes,
+    spline_weights,
+    to_dtype,
+    transform,
+    unravel,
+    walk,
+)
+
+__all__ = [
+    "displace",
+    "field",
+    "fold",
+    "gaussian",
+    "jacobian",
+    "outside",
+    "pull",
+    "read_at",
+    "spline_prefilter",
+    "spline_slopes",
+    "spline_weights",
+    "to_dtype",
+    "transform",
+    "unravel",
+    "walk",
+]

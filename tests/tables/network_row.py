@@ -1,0 +1,75 @@
+"""What a row of the networks' contract holds, and how parameters are counted by hand."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+PRELU = 1
+
+
+def conv(inside, outside, taps, bias=1):
+    return inside * outside * taps + bias * outside
+
+
+def norm(channels):
+    return 2 * channels
+
+
+def dims(spatial_dims, in_channels, out_channels, **more):
+    return {"spatial_dims": spatial_dims, "in_channels": in_channels, "out_channels": out_channels, **more}
+
+
+def as_list(answer):
+    """A network's answer as a list of tensors: it may be one, several, or named."""
+    if isinstance(answer, Tensor):
+        return [answer]
+    return list(answer.values()) if isinstance(answer, dict) else list(answer)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One network.
+
+    name: of the test.
+    make, args: the class and its arguments.
+    size: spatial sizes of a small input that it takes; a bottleneck of more than eight voxels trains in bfloat16, too.
+    multiple: what each size must be a multiple of; all 1 where any size will do; None for a network of one fixed size.
+    parameters: counted by hand (or None where the parity table compares the count with the source's).
+    coarser: spatial sizes of further logits while training.
+    shapes: from a batch size to the shapes of the answers; default: logits of the input's size, then `coarser`.
+    extra: from a batch size to further positional inputs, such as time steps or a context.
+    exports: False, or a reason why torch.export does not take it.
+    trains: share of parameters that must receive a gradient.
+    """
+
+    name: str
+    make: type[nn.Module]
+    args: dict[str, Any]
+    size: tuple[int, ...]
+    multiple: tuple[int, ...] | None
+    parameters: int | None
+    coarser: tuple[tuple[int, ...], ...] = ()
+    shapes: Callable[[int], list[tuple[int, ...]]] | None = None
+    extra: Callable[[int], tuple[Tensor, ...]] | None = None
+    exports: bool | str = True
+    trains: float = 0.7
+
+    def network(self):
+        torch.manual_seed(0)
+        return self.make(**self.args)
+
+    def input(self, batch=2, times=1):
+        shape = (batch, self.args["in_channels"], *(times * s for s in self.size))
+        return torch.randn(shape, generator=torch.Generator().manual_seed(1))
+
+    def inputs(self, batch=2, times=1):
+        return (self.input(batch, times), *(self.extra(batch) if self.extra else ()))
+
+    def answers(self, batch=2):
+        """The shapes of the answers while training."""
+        if self.shapes is not None:
+            return self.shapes(batch)
+        return [(batch, self.args["out_channels"], *size) for size in (self.size, *self.coarser)]
