@@ -52,6 +52,9 @@ CORE = [
     "isal>=1.7",
     "matplotlib>=3.9",
 ]
+DICOM = ["highdicom>=0.27", "python-gdcm>=3", "pyjpegls>=1.5", "pylibjpeg-openjpeg>=2.4"]
+ZARR = ["zarr>=3"]
+WSI = ["tifffile>=2025.1", "openslide-python>=1.4", "openslide-bin>=4"]
 DOCS = ["sphinx>=8", "furo", "myst-nb>=1.2", "jupytext>=1.16"]
 DEMO = ["nilearn>=0.11"]
 TRACK = ["tensorboard>=2.18"]
@@ -59,6 +62,9 @@ EXTRAS = {
     "cuda12": ["cupy-cuda12x>=13.4"],
     "cuda13": ["cupy-cuda13x>=14"],
     "itk": ["itk>=5.4"],
+    "dicom": DICOM,
+    "zarr": ZARR,
+    "wsi": WSI,
     "demo": DEMO,
     "track": TRACK,
     "docs": DOCS + DEMO,
@@ -74,6 +80,12 @@ EXTRAS = {
         "import-linter>=2.3",
         "pre-commit>=4",
         "SimpleITK>=2.4",
+        "scikit-image>=0.25",
+        "connected-components-3d>=3.20",
+        "edt>=3",
+        *DICOM,
+        *ZARR,
+        *WSI,
         *DOCS,
         *DEMO,
         *TRACK,
