@@ -1,5 +1,5 @@
 """Network architectures and the blocks they are built from: plain PyTorch, usable alone."""
 
-from medframe.networks.nets import DynUNet, UNet
+from medframe.networks.nets import DenseNet, DynUNet, EfficientNet, FlexibleUNet, ResNet, SEResNet, UNet
 
-__all__ = ["DynUNet", "UNet"]
+__all__ = ["DenseNet", "DynUNet", "EfficientNet", "FlexibleUNet", "ResNet", "SEResNet", "UNet"]
