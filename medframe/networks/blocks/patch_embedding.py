@@ -59,7 +59,8 @@ def sine_positions(grid: Sequence[int], hidden_size: int, temperature: float = 1
     """Fixed positions (1, N, hidden_size): sines and cosines of each axis at falling frequencies.
 
     The channels are sines and cosines along the second axis, then along the first, then along the third: the order in
-    which published weights were trained (A. Dosovitskiy et al. 2021, arXiv:2010.11929; X. Chen, S. Xie, K. He 2021, arXiv:2104.02057).
+    which published weights were trained. X. Chen, S. Xie, K. He, "An empirical study of training self-supervised vision
+    transformers", ICCV 2021, doi:10.1109/ICCV48922.2021.00950.
 
     Raises:
         BadArgument: a size that does not split into pairs for each axis, or one axis.
@@ -75,7 +76,7 @@ def sine_positions(grid: Sequence[int], hidden_size: int, temperature: float = 1
     omega = 1.0 / temperature ** (torch.arange(each, dtype=torch.float64) / each)
     places = torch.meshgrid(*[torch.arange(n, dtype=torch.float64) for n in grid], indexing="ij")
     parts = []
-    for axis in range(axes - 1, -1, -1) if axes == 2 else (2, 0, 1):
+    for axis in (1, 0, 2)[:axes]:
         angle = places[axis].reshape(-1, 1) * omega
         parts += [angle.sin(), angle.cos()]
     return torch.cat(parts, 1)[None].float()
