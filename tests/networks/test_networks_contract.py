@@ -55,12 +55,12 @@ def test_bfloat16_autocast_stays_close(row):
         with torch.autocast("cpu", torch.bfloat16):
             half = answer(network, *inputs)
     assert half.dtype in (torch.bfloat16, torch.float32)
-    assert (half - exact).square().mean().sqrt() < 0.05 * exact.std()
+    assert (half - exact).square().mean().sqrt() < row.bfloat16 * exact.std()
     network.train()
     # twice the size: torch 2.13 reads memory it never wrote in the bfloat16 weight gradient of a 3 x 3 x 3 convolution
     # over eight voxels or fewer (seen with 2 x 1 x 2, 2 x 2 x 2 and 2 x 1 x 4, never with more), on CPUs with AVX-512
     with torch.autocast("cpu", torch.bfloat16):
-        answers = network(*row.inputs(times=1 if row.multiple is None else 2))
+        answers = network(*row.inputs(times=1 if row.multiple is None or row.extra else 2))
     as_list(answers)[0].float().square().mean().backward()
     assert all(torch.isfinite(p.grad).all() for p in network.parameters() if p.grad is not None)
 
@@ -79,7 +79,7 @@ def test_channels_last_gives_the_same(row):
             half = answer(network, x.contiguous(memory_format=layout), *extra)
     if isinstance(network, UNet | DynUNet):
         assert half.is_contiguous(memory_format=layout)  # no layer on the way fell back
-    assert (half - plain).square().mean().sqrt() < 0.05 * plain.std()
+    assert (half - plain).square().mean().sqrt() < row.bfloat16 * plain.std()
 
 
 @rows

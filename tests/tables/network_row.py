@@ -26,7 +26,8 @@ def as_list(answer):
     """A network's answer as a list of tensors: it may be one, several, or named."""
     if isinstance(answer, Tensor):
         return [answer]
-    return list(answer.values()) if isinstance(answer, dict) else list(answer)
+    parts = answer.values() if isinstance(answer, dict) else answer
+    return [tensor for part in parts for tensor in as_list(part)]
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,8 @@ class Row:
     extra: from a batch size to further positional inputs, such as time steps or a context.
     exports: False, or a reason why torch.export does not take it.
     trains: share of parameters that must receive a gradient.
+    wakes: draw the parameters that begin at zero, where the whole network would answer zero.
+    bfloat16: how far an answer in half precision may be off, in standard deviations of the answer.
     """
 
     name: str
@@ -56,10 +59,18 @@ class Row:
     extra: Callable[[int], tuple[Tensor, ...]] | None = None
     exports: bool | str = True
     trains: float = 0.7
+    wakes: bool = False
+    bfloat16: float = 0.05
 
     def network(self):
         torch.manual_seed(0)
-        return self.make(**self.args)
+        network = self.make(**self.args)
+        if self.wakes:
+            with torch.no_grad():
+                for p in network.parameters():
+                    if not p.any():
+                        p.normal_(0, 0.1)
+        return network
 
     def input(self, batch=2, times=1):
         shape = (batch, self.args["in_channels"], *(times * s for s in self.size))
