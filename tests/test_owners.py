@@ -40,8 +40,17 @@ FORBIDDEN = {
     "random.seed": (),
     "np.random.default_rng": (),
     "np.random.Generator": ("base/rng.py",),
-    "torch.rand": (),
-    "torch.randn": (),
+    # chance within a network is torch's own, as dropout's is: a step seeds it, and `torch.manual_seed` repeats it
+    "torch.rand": (
+        "networks/blocks/drop_path.py",
+        "networks/nets/mae_vit.py",
+        "networks/schedulers/rectified_flow.py",
+    ),
+    "torch.randn": (
+        "networks/nets/vqvae.py",
+        "networks/schedulers/noise.py",
+        "networks/schedulers/rectified_flow.py",
+    ),
     "torch.randint": (),
 }
 FORBIDDEN_METHODS = {
