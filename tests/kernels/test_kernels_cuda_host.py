@@ -16,6 +16,7 @@ import cuda_host
 import numpy as np
 import pytest
 import torch
+from scipy import ndimage, stats
 
 from medframe.base.errors import BadArgument
 from medframe.kernels import cuda, reference
@@ -58,7 +59,7 @@ def agree(got, due, tolerance):
 @pytest.mark.parametrize("order", [0, 1, 3])
 def test_pull_is_the_references(on_host, chain, kind, order, border):
     rng = np.random.default_rng([order, BORDERS.index(border)])
-    for i, (in_shape, shape) in enumerate(SIZES):
+    for i, (in_shape, shape) in list(enumerate(SIZES))[order % 2 :: 2]:
         stages = chain(kind, rng, shape, in_shape)
         for j, dtype in enumerate(DTYPES[(i + BORDERS.index(border)) % 2 :: 2]):  # across borders all of them
             volume = volume_of((2, *in_shape), dtype, i)
@@ -148,6 +149,149 @@ def test_coefficients_are_the_references(on_host, shape, periodic):
 def test_gaussian_is_the_references(on_host, dtype, sigma):
     volume = volume_of((2, 9, 12, 1, 7)[: len(sigma) + 1], dtype)
     agree(cuda.gaussian(volume, sigma, 3.0), reference.gaussian(volume, sigma, 3.0), 1e-3)
+
+
+@pytest.mark.parametrize("border", BORDERS)
+@pytest.mark.parametrize("order", [0, 1, 3])
+def test_push_is_the_adjoint_of_pull(on_host, chain, kind, order, border):
+    """<pull(v), g> = <v, push(g)> for every v and g, with the reference's pull."""
+    rng = np.random.default_rng([7, order, BORDERS.index(border)])
+    for in_shape, shape in SIZES[:3]:
+        stages = chain(kind, rng, shape, in_shape)
+        volume, values = (torch.from_numpy(rng.normal(size=(2, *s))).float() for s in (in_shape, shape))
+        options = {"order": order, "border": border}
+        pulled = reference.pull(volume.double(), stages, shape, fill=0.0, dtype=torch.float64, **options)
+        pushed = cuda.push(values, stages, in_shape, **options)
+        assert pushed.shape == volume.shape
+        size = float(pulled.abs().sum()) + 1
+        assert abs(float((pulled * values).sum() - (volume * pushed.double()).sum())) < 1e-5 * size
+    half = cuda.push(values.half(), stages, in_shape, **options)
+    agree(half, cuda.push(values.half().float(), stages, in_shape, **options).half(), 1e-4)
+
+
+@pytest.mark.parametrize("border", BORDERS)
+def test_the_vote_is_that_of_the_classes_shares(on_host, chain, kind, border):
+    rng = np.random.default_rng([8, BORDERS.index(border)])
+    for (in_shape, shape), dtype in zip(SIZES[:4], (torch.uint8, torch.int16, torch.int32, torch.int64), strict=True):
+        stages = chain(kind, rng, shape, in_shape)
+        labels = torch.from_numpy(rng.integers(0, 5, (2, *in_shape))).to(dtype)
+        got = cuda.label_vote(labels, stages, shape, order=1, border=border, fill=2, smooth=(0.0,) * len(shape))
+        assert got.dtype == dtype
+        options = {"order": 1, "border": border, "dtype": torch.float64}
+        shares = torch.stack(
+            [reference.pull((labels == c).double(), stages, shape, fill=c == 2, **options) for c in range(5)]
+        )
+        won = shares.gather(0, got.long()[None])[0]
+        assert float((shares.amax(0) - won).max()) < 3e-6  # of classes closer than that either may win
+        clear = shares.topk(2, 0).values.diff(dim=0)[0].abs() > 3e-6
+        assert torch.equal(got[clear], shares.argmax(0).to(dtype)[clear])
+
+
+def test_of_equal_shares_the_lowest_class_wins(on_host):
+    labels = torch.tensor([[7, 3, 3, 9, 2, 5]], dtype=torch.int32)
+    half_way = np.array([[1.0, 0.5], [0.0, 1.0]])
+    got = cuda.label_vote(labels, [half_way], (6,), order=1, border="zero", fill=4, smooth=(0.0,))
+    assert got.tolist() == [[3, 3, 3, 2, 2, 4]]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("border", BORDERS)
+def test_the_leading_logit_wins(on_host, chain, kind, border, dtype):
+    rng = np.random.default_rng([9, BORDERS.index(border)])
+    for (in_shape, shape), to in zip(SIZES[:3], (torch.uint8, torch.int16, torch.int32), strict=True):
+        stages = chain(kind, rng, shape, in_shape)
+        logits = torch.from_numpy(rng.normal(size=(4, *in_shape))).to(dtype)
+        got = cuda.logit_argmax(logits, stages, shape, border=border, dtype=to)
+        assert got.dtype == to
+        options = {"order": 1, "border": border, "fill": 0.0, "dtype": torch.float64}
+        values = reference.pull(logits.double(), stages, shape, **options)
+        assert float((values.amax(0) - values.gather(0, got.long()[None])[0]).max()) < 1e-4
+
+
+def test_equal_logits_and_logits_that_are_no_numbers(on_host):
+    logits = torch.zeros(3, 1, 4)
+    logits[2, 0, 1] = logits[1, 0, 1] = 1
+    logits[1, 0, 2] = float("nan")
+    logits[2, 0, 2] = float("nan")
+    logits[0, 0, 3] = -1
+    got = cuda.logit_argmax(logits, [np.eye(3)], (1, 4), border="border", dtype=torch.uint8)
+    assert got.tolist() == [[0, 1, 1, 1]]
+    assert got[0, :2].tolist() == logits[:, 0, :2].argmax(0).tolist()
+
+
+@pytest.mark.parametrize("share", [0.3, 0.01, 0.0, 1.0])
+@pytest.mark.parametrize("shape", [(7, 9, 21), (13, 30), (40,)])
+def test_distances_are_scipys(on_host, share, shape):
+    target = torch.from_numpy(np.random.default_rng(3).random((2, *shape)) < share)
+    spacing = (3.0, 0.5, 1.3)[: len(shape)]
+    got = cuda.distance(target, spacing)
+    for made, channel in zip(got.numpy(), target.numpy(), strict=True):
+        if channel.any():
+            due = ndimage.distance_transform_edt(~channel, spacing)
+            assert np.abs(made - due).max() <= 1e-6 * max(due.max(), 1)
+        else:
+            assert np.isinf(made).all()
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int16, torch.int32, torch.bool])
+@pytest.mark.parametrize(
+    ("shape", "steps"), [((6, 9, 11), 1), ((6, 9, 11), 2), ((6, 9, 11), 3), ((12, 14), 1), ((40,), 1)]
+)
+def test_components_are_scipys_numbered_by_first_voxel(on_host, shape, steps, dtype):
+    labels = torch.from_numpy(np.random.default_rng(steps).integers(0, 3, (2, *shape))).to(dtype)
+    got = cuda.components(labels, steps)
+    structure = ndimage.generate_binary_structure(len(shape), steps)
+    for made, channel in zip(got.numpy(), labels.numpy(), strict=True):
+        due = np.zeros(shape, int)
+        for value in np.unique(channel[channel != 0]):
+            numbered, _ = ndimage.label(channel == value, structure)
+            due[numbered > 0] = numbered[numbered > 0] + due.max()
+        _, first, inverse = np.unique(due, return_index=True, return_inverse=True)
+        assert 0 in due
+        rank = np.empty(len(first), int)
+        rank[0] = 0  # background
+        rank[1 + np.argsort(first[1:])] = np.arange(1, len(first))
+        assert np.array_equal(made, rank[inverse.reshape(shape)])
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int16, torch.int32, torch.int64])
+@pytest.mark.parametrize(("rows", "columns"), [(5, 4), (300, 200)])
+def test_joint_counts_are_numpys(on_host, dtype, rows, columns):
+    rng = np.random.default_rng(0)
+    a, b = (torch.from_numpy(rng.integers(0, 7, (3, 500))).to(dtype) for _ in range(2))
+    got = cuda.joint_counts(a, b, rows, columns)
+    due, _, _ = np.histogram2d(
+        a.numpy().ravel(), b.numpy().ravel(), bins=(rows, columns), range=((-0.5, rows - 0.5), (-0.5, columns - 0.5))
+    )
+    assert np.array_equal(got.numpy(), due)
+
+
+def philox(counter, key):
+    """Ten rounds in Python integers."""
+    c, k = list(counter), list(key)
+    for _ in range(10):
+        p, q = 0xD2511F53 * c[0], 0xCD9E8D57 * c[2]
+        c = [q >> 32 ^ c[1] ^ k[0], q & 0xFFFFFFFF, p >> 32 ^ c[3] ^ k[1], p & 0xFFFFFFFF]
+        k = [k[0] + 0x9E3779B9 & 0xFFFFFFFF, k[1] + 0xBB67AE85 & 0xFFFFFFFF]
+    return c
+
+
+def test_noise_is_philoxs(on_host):
+    # the known answers published with the generator
+    assert philox([0] * 4, [0] * 2) == [0x6627E8D5, 0xE169C58D, 0xBC57AC4C, 0x9B00DBD8]
+    pi = [0x243F6A88, 0x85A308D3, 0x13198A2E, 0x03707344], [0xA4093822, 0x299F31D0]
+    assert philox(*pi) == [0xD16CFE09, 0x94FDCCEB, 0x5001E420, 0x24126EA1]
+    seed = 0x03707344_13198A2E_299F31D0_A4093822
+    got = cuda.normal((5, 7), seed, torch.device("cpu")).reshape(-1).double().numpy()
+    due = []
+    for group in range(9):
+        u, v, s, t = ((w + 0.5) / 2**32 for w in philox([group, 0, 0x13198A2E, 0x03707344], pi[1]))
+        for a, b in ((u, v), (s, t)):
+            due += [np.sqrt(-2 * np.log(a)) * np.cos(2 * np.pi * b), np.sqrt(-2 * np.log(a)) * np.sin(2 * np.pi * b)]
+    assert np.abs(got - due[:35]).max() < 1e-5
+    many = cuda.normal((20000,), 7, torch.device("cpu"))
+    assert stats.kstest(many.numpy(), "norm").pvalue > 1e-3
+    assert torch.equal(cuda.normal((20,), 7, torch.device("cpu"), torch.float16), many[:20].half())
 
 
 def test_half_precision_is_torchs(on_host):

@@ -86,7 +86,7 @@ def compile_kernel(nvrtc: Any, kernel: Kernel, architecture: str) -> tuple[bytes
     texts = sources.texts()
     if kernel.file not in texts:
         raise BadArgument("no such kernel file", found=kernel.file, due=", ".join(t for t in texts if t.endswith("cu")))
-    headers = {name: text for name, text in texts.items() if name.endswith(".h")}
+    headers = {name.encode(): text.encode() for name, text in texts.items() if name.endswith(".h")}
     program = nvrtc.createProgram(texts[kernel.file], kernel.file, list(headers.values()), list(headers))
     try:
         nvrtc.addNameExpression(program, kernel.name)

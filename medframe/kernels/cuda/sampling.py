@@ -1,4 +1,4 @@
-"""Pulling on the GPU.
+"""Pulling and pushing on the GPU.
 
 Equal to the reference within rounding: places are exact to 1e-6 of a voxel, and behind a displacement of d voxels to
 1e-7 d more. Values are computed in single precision. A voxel that is NaN or infinite spoils every value whose taps
@@ -8,7 +8,6 @@ is allocated but the output and, for order 3, one float32 volume of coefficients
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
 
 import numpy as np
@@ -18,12 +17,13 @@ from torch import Tensor
 from medframe.base.errors import BadArgument
 from medframe.kernels import reference
 from medframe.kernels.cuda import launch
-from medframe.kernels.cuda.chains import MOST, as_3d, declines_stages, pack
+from medframe.kernels.cuda.chains import MOST, Chains, as_3d, declines_stages, pack
 from medframe.kernels.cuda.sources import BITS, CXX, Kernel, kernel
 from medframe.kernels.stages import BORDERS, Border, Stages
 
 _RUN = 4  # as in device.h; a different number would change the speed, not the result
 _WARPS = 4  # as in prefilter.cu
+_PUSHED = (torch.float32, torch.float16, torch.bfloat16)
 
 
 def declines_pull(
@@ -37,7 +37,7 @@ def declines_pull(
     dtype: torch.dtype,
 ) -> str | None:
     """Why this back end cannot serve a pull, or None."""
-    reason = launch.declines(volume) or declines_stages(stages, volume.device)
+    reason = declines_walk(volume, stages, shape)
     if reason is not None:
         return reason
     if order == 0 and dtype == volume.dtype:
@@ -47,9 +47,15 @@ def declines_pull(
         return f"voxels of type {volume.dtype}"
     elif dtype not in (volume.dtype, torch.float32):
         return f"output of type {dtype} from {volume.dtype}"
-    if max(*volume.shape[1:], *shape) >= MOST:
-        return "2^30 voxels along an axis"
     return None
+
+
+def declines_walk(volume: Tensor, stages: Stages, shape: Sequence[int]) -> str | None:
+    """Why no kernel can walk through these stages, whatever it then does with the voxels, or None."""
+    reason = launch.declines(volume) or declines_stages(stages, volume.device)
+    if reason is None and max(*volume.shape[1:], *shape) >= MOST:
+        return "2^30 voxels along an axis"
+    return reason
 
 
 def pull(
@@ -117,22 +123,92 @@ def pull_batch(
     else:
         source = coefficients(source.reshape(-1, *in_shape), periodic=border == "wrap")
         which = kernel("pull.cu", "pull", 3, torch.float32, dtype, chains.bent)
-    grid, block = _over(out_shape, samples)
-    launch.launch(
-        which,
-        grid,
-        block,
-        source,
-        out,
-        chains.tensor,
-        np.int32(samples),
-        np.int64(channels),
-        *(np.int32(n) for n in in_shape),
-        *(np.int32(n) for n in out_shape),
-        np.int32(BORDERS.index(border)),
-        outside,
-    )
+    lattices = (in_shape, out_shape)
+    walk(which, source, out, chains, outside, counts=(samples, channels), lattices=lattices, border=border)
     return out
+
+
+def walk(
+    which: Kernel,
+    source: Tensor,
+    out: Tensor,
+    chains: Chains,
+    *rest: np.generic,
+    counts: tuple[int, int],
+    lattices: tuple[Sequence[int], Sequence[int]],
+    border: Border,
+) -> None:
+    """Launch a kernel that goes over the output lattice by `for_each_voxel` of device.h.
+
+    Args:
+        which: the kernel.
+        source: what it reads.
+        out: what it writes.
+        chains: the way of each sample.
+        *rest: what the kernel takes besides.
+        counts: samples and channels.
+        lattices: three sizes of the chains' input and of their output.
+        border: what lies beyond the edge.
+    """
+    n0, n1, n2 = lattices[1]
+    block = (32, 8, 1) if n1 > 1 else (launch.THREADS, 1, 1)
+    grid = (-(-n2 // block[0]), -(-n1 // block[1]), counts[0] * -(-n0 // _RUN))
+    where: list[np.generic] = [np.int32(counts[0]), np.int64(counts[1])]
+    where += [np.int32(n) for n in (*lattices[0], *lattices[1], BORDERS.index(border))]
+    launch.launch(which, grid, block, source, out, chains.tensor, *where, *rest)
+
+
+def declines_push(values: Tensor, stages: Stages, shape: Sequence[int], *, order: int, border: Border) -> str | None:
+    """Why this back end cannot serve a push, or None."""
+    reason = declines_walk(values, stages, shape)
+    if reason is None and values.dtype not in _PUSHED:
+        return f"values of type {values.dtype}"
+    return reason
+
+
+def push(values: Tensor, stages: Stages, shape: Sequence[int], *, order: int, border: Border) -> Tensor:
+    """The adjoint of `pull` in its volume: (C, *out) back to (C, *in).
+
+    Sums are made in float32 by atomic additions: the last bits may differ from run to run. A value whose place is
+    outside a "zero" border goes nowhere. float16 and bfloat16 need a float32 volume besides the output.
+
+    Args:
+        values: (C, *out) float32, float16 or bfloat16, for instance a gradient.
+        stages: those of the pull, from an index of `values` to one of the result.
+        shape: the result's spatial sizes, those of the pull's volume.
+        order: of the pull.
+        border: of the pull.
+
+    Returns:
+        (C, *shape) of the values' dtype.
+    """
+    given = values.detach().contiguous()
+    channels, *out_sizes = given.shape
+    sums = torch.zeros((channels, *shape), dtype=torch.float32, device=given.device)
+    _, in_shape = as_3d(shape)
+    _, out_shape = as_3d(out_sizes)
+    chains = pack([stages], shape, out_sizes, given.device)
+    which = kernel("push.cu", "push", order, given.dtype, chains.bent)
+    lattices = (in_shape, out_shape)
+    walk(which, given, sums, chains, counts=(1, channels), lattices=lattices, border=border)
+    if order == 3:
+        sums = _adjoint_coefficients(sums.reshape(channels, *in_shape), periodic=border == "wrap").reshape(sums.shape)
+    return sums.to(given.dtype)
+
+
+def _adjoint_coefficients(sums: Tensor, *, periodic: bool) -> Tensor:
+    """The adjoint of `coefficients`.
+
+    Mirrored, the filter is symmetric but for its ends, which count half: W A is symmetric with W = diag(1/2, 1, ..., 1,
+    1/2), hence A^T = W A W^-1.
+    """
+    weight = sums.new_ones(())
+    for axis, n in enumerate(sums.shape[1:], start=1):
+        if n > 1 and not periodic:
+            ends = sums.new_ones(n)
+            ends[0] = ends[-1] = 0.5
+            weight = weight * ends.reshape([-1 if a == axis else 1 for a in range(sums.ndim)])
+    return coefficients(sums / weight, periodic=periodic) * weight
 
 
 def coefficients(volume: Tensor, *, periodic: bool) -> Tensor:
@@ -153,13 +229,6 @@ def coefficients(volume: Tensor, *, periodic: bool) -> Tensor:
     return data
 
 
-def _over(shape: Sequence[int], samples: int) -> tuple[tuple[int, int, int], tuple[int, int, int]]:
-    """The grid and the block for `for_each_voxel` of device.h."""
-    n0, n1, n2 = shape
-    block = (32, 8, 1) if n1 > 1 else (launch.THREADS, 1, 1)
-    return (-(-n2 // block[0]), -(-n1 // block[1]), samples * -(-n0 // _RUN)), block
-
-
 def kernels() -> list[Kernel]:
     """Every kernel this module may ask for."""
     out = [kernel("prefilter.cu", "prefilter_across"), kernel("prefilter.cu", "prefilter_along")]
@@ -169,4 +238,5 @@ def kernels() -> list[Kernel]:
         out += [kernel("pull.cu", "pull", 3, torch.float32, t, bent) for t in CXX]
         pairs = [(t, t) for t in CXX] + [(t, torch.float32) for t in CXX if t != torch.float32]
         out += [kernel("pull.cu", "pull", 1, given, taken, bent) for given, taken in pairs]
-    return list(itertools.chain(out))
+        out += [kernel("push.cu", "push", order, t, bent) for order in (0, 1, 3) for t in _PUSHED]
+    return out

@@ -1,5 +1,5 @@
 // Enough of CUDA to run kernels on the host: qualifiers are defined away, and every CUDA thread is a fibre, so that
-// barriers and shuffles are real. Blocks and threads run in random order. One block runs at a time.
+// barriers are real. Blocks and threads run in random order. One block runs at a time.
 #ifndef MEDFRAME_CUDA_SHIM_H
 #define MEDFRAME_CUDA_SHIM_H
 
@@ -44,7 +44,6 @@ static ucontext_t scheduler;
 static std::size_t current;
 static const std::function<void()> *body;
 static std::mt19937 chance(1);
-static unsigned long long exchange[1024];
 
 inline void enter() {
     (*body)();
@@ -146,15 +145,6 @@ inline void __syncthreads() { shim::wait(shim::BLOCK); }
 inline void __syncwarp() { shim::wait(shim::WARP); }
 
 template <class T>
-T __shfl_xor_sync(unsigned, T v, int mask) {
-    std::memcpy(&shim::exchange[shim::current], &v, sizeof v);
-    __syncwarp();
-    std::memcpy(&v, &shim::exchange[shim::current ^ std::size_t(mask)], sizeof v);
-    __syncwarp();
-    return v;
-}
-
-template <class T>
 T atomicAdd(T *at, T v) {
     const T old = *at;
     *at = old + v;
@@ -180,6 +170,9 @@ inline float __uint_as_float(unsigned v) {
     return out;
 }
 
-inline unsigned __umulhi(unsigned a, unsigned b) { return unsigned((unsigned long long)a * b >> 32); }
+inline void sincospif(float x, float *sine, float *cosine) {
+    *sine = float(std::sin(3.14159265358979323846 * x));
+    *cosine = float(std::cos(3.14159265358979323846 * x));
+}
 
 #endif
