@@ -7,7 +7,13 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from medframe.base.errors import BadArgument
-from medframe.kernels import reference
+from medframe.kernels import cuda, reference
+from medframe.kernels.dispatch import Backend, choose, never
+
+GAUSSIAN = (
+    Backend("cuda", cuda.declines_gaussian, cuda.gaussian),
+    Backend("reference", never, reference.gaussian),
+)
 
 
 def gaussian(volume: Tensor, sigma: Sequence[float], *, truncate: float = 3.0) -> Tensor:
@@ -25,4 +31,6 @@ def gaussian(volume: Tensor, sigma: Sequence[float], *, truncate: float = 3.0) -
         raise BadArgument(
             "one non-negative sigma per axis", found=tuple(sigma), due=f"{volume.ndim - 1} numbers, in voxels"
         )
-    return reference.gaussian(volume, sigma, truncate)
+    backend = choose("gaussian", GAUSSIAN, volume, sigma, truncate)
+    result: Tensor = backend.run(volume, sigma, truncate)
+    return result

@@ -10,11 +10,12 @@ from torch import Tensor
 
 from medframe.base.errors import BadArgument, BadGeometry
 from medframe.base.sizes import check_size
-from medframe.kernels import native, reference
+from medframe.kernels import cuda, native, reference
 from medframe.kernels.dispatch import Backend, choose, never
 from medframe.kernels.stages import BORDERS, ORDERS, Border, Knots, Stages
 
 PULL = (
+    Backend("cuda", cuda.declines_pull, cuda.pull),
     Backend("native", native.declines_pull, native.pull),
     Backend("reference", never, reference.pull),
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from medframe.kernels import cuda
 from medframe.kernels.dispatch import explain
 from medframe.kernels.ops.sampling import PULL
 
@@ -14,4 +15,7 @@ def report() -> dict[str, dict[str, str]]:
     probe = torch.zeros(1, 2, 2, 2)
     args = (probe, [np.eye(4)], (2, 2, 2))
     options = {"order": 1, "border": "zero", "fill": 0.0, "dtype": torch.float32}
-    return {"pull (CPU, float32)": explain(PULL, *args, **options)}
+    return {
+        "pull (CPU, float32)": explain(PULL, *args, **options),
+        "tensors on a GPU": {"cuda": cuda.missing() or "serves"},
+    }

@@ -1,0 +1,119 @@
+// Resampling. One launch reads a batch of volumes (samples, channels, *in), each through a chain of its own, and writes
+// (samples, channels, *out). The meaning is that of medframe/kernels/reference/sampling.py.
+#include "device.h"
+
+namespace medframe {
+
+// Any place, tap by tap: right everywhere. Taps of weight 0 are not read.
+template <int ORDER, class T, class Out>
+MF_RARE void each_tap(const T *in, Out *out, Index channels, Index step, Index stride, int n0, int n1, int n2, Place p0,
+                      Place p1, Place p2, Border border, float fill) {
+    const Shape shape(n0, n1, n2);
+    const auto z = side_at<ORDER>(p0, n0, border), y = side_at<ORDER>(p1, n1, border), x = side_at<ORDER>(p2, n2, border);
+    const float cover = z.cover * y.cover * x.cover;
+    for (Index c = 0; c < channels; ++c, in += step, out += stride) {
+        float sum = 0;
+        if (cover != 0) {
+#pragma unroll(ORDER == 3 ? 1 : 2)
+            for (int i = 0; i <= ORDER; ++i)
+#pragma unroll(ORDER == 3 ? 1 : 2)
+                for (int j = 0; j <= ORDER; ++j)
+#pragma unroll
+                    for (int k = 0; k <= ORDER; ++k) {
+                        const float w = z.weight[i] * y.weight[j] * x.weight[k];
+                        if (w != 0) sum += w * as_float(in[shape.at(z.at[i], y.at[j], x.at[k])]);
+                    }
+        }
+        *out = Store<Out>::from(cover == 1 ? sum : cover == 0 ? fill : sum + fill * (1 - cover));
+    }
+}
+
+// Order 3 with all taps inside; an axis of size 1 has one tap.
+template <class T>
+MF_DEVICE float cubic_inside(const T *p, const Shape &shape, const float *wz, const float *wy, const float *wx) {
+    float sum = 0;
+#pragma unroll
+    for (int i = 0; i < 4; ++i) {
+        if (i > 0 && shape.n[0] == 1) break;
+#pragma unroll
+        for (int j = 0; j < 4; ++j) {
+            if (j > 0 && shape.n[1] == 1) break;
+            const T *q = p + shape.plane * i + shape.row * j;
+            const float line = as_float(q[0]) * wx[0] + as_float(q[1]) * wx[1] + as_float(q[2]) * wx[2] +
+                               as_float(q[3]) * wx[3];
+            sum += line * (wz[i] * wy[j]);
+        }
+    }
+    return sum;
+}
+
+template <int ORDER, class T, class Out, bool BENT>
+__global__ void __launch_bounds__(256, ORDER == 3 || BENT ? 2 : 3)
+    pull(const T *__restrict__ in, Out *__restrict__ out, const Chain *__restrict__ chains, int samples, Index channels,
+         int n0, int n1, int n2, int m0, int m1, int m2, int border, float fill) {
+    const Shape from(n0, n1, n2), to(m0, m1, m2);
+    const Index step = from.voxels(), stride = to.voxels();
+    const Border rule = static_cast<Border>(border);
+    for_each_voxel<BENT>(chains, samples, from, to, rule, [&](int sample, Index at, Place *p) {
+        const T *src = in + sample * channels * step;
+        Out *dst = out + sample * channels * stride + at;
+        const bool inside = interior<ORDER>(p[0], n0) & interior<ORDER>(p[1], n1) & interior<ORDER>(p[2], n2);
+        if (inside && n2 > 1) {
+            if (ORDER == 1) {
+                src += from.at(p[0].base, p[1].base, p[2].base);
+                for (Index c = 0; c < channels; ++c, src += step, dst += stride)
+                    *dst = Store<Out>::from(linear_inside(src, from.plane, from.row, p[0].t, p[1].t, p[2].t));
+            } else {
+                float wz[4], wy[4], wx[4];
+                weights_at<3>(p[0].t, wz);
+                weights_at<3>(p[1].t, wy);
+                weights_at<3>(p[2].t, wx);
+                if (n0 == 1) wz[0] = 1;
+                if (n1 == 1) wy[0] = 1;
+                src += from.at(n0 == 1 ? 0 : p[0].base - 1, n1 == 1 ? 0 : p[1].base - 1, p[2].base - 1);
+                for (Index c = 0; c < channels; ++c, src += step, dst += stride)
+                    *dst = Store<Out>::from(cubic_inside(src, from, wz, wy, wx));
+            }
+            return;
+        }
+        each_tap<ORDER>(src, dst, channels, step, stride, n0, n1, n2, p[0], p[1], p[2], rule, fill);
+    });
+}
+
+// Order 0 moves voxels, whatever they mean: T is then an unsigned integer of their size. `fill` holds the bytes of the
+// voxel outside.
+template <class T, class Out>
+struct Move {
+    static MF_DEVICE Out from(T v) { return Store<Out>::from(as_float(v)); }
+};
+
+template <class T>
+struct Move<T, T> {
+    static MF_DEVICE T from(T v) { return v; }
+};
+
+template <class T, class Out, bool BENT>
+__global__ void __launch_bounds__(256, BENT ? 2 : 3)
+    pull_nearest(const T *__restrict__ in, Out *__restrict__ out, const Chain *__restrict__ chains, int samples,
+                 Index channels, int n0, int n1, int n2, int m0, int m1, int m2, int border, unsigned long long fill) {
+    const Shape from(n0, n1, n2), to(m0, m1, m2);
+    const Index step = from.voxels(), stride = to.voxels();
+    const Border rule = static_cast<Border>(border);
+    T outside;
+    for (unsigned b = 0; b < sizeof(T); ++b) reinterpret_cast<unsigned char *>(&outside)[b] = (fill >> 8 * b) & 255;
+    for_each_voxel<BENT>(chains, samples, from, to, rule, [&](int sample, Index at, Place *p) {
+        bool all = true;
+        int i[3];
+        for (int a = 0; a < 3; ++a) {
+            const int near = p[a].base + (p[a].t >= 0.5f);
+            all = all && static_cast<unsigned>(near) < static_cast<unsigned>(from.n[a]);
+            i[a] = folded(near, from.n[a], rule);
+        }
+        const T *src = in + sample * channels * step + from.at(i[0], i[1], i[2]);
+        Out *dst = out + sample * channels * stride + at;
+        for (Index c = 0; c < channels; ++c, src += step, dst += stride)
+            *dst = Move<T, Out>::from(all || rule != ZERO ? *src : outside);
+    });
+}
+
+}  // namespace medframe

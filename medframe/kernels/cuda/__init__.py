@@ -1,0 +1,48 @@
+"""The CUDA back end. One module a family of ops: `declines_X` says why a call is not for it, `X` serves it.
+
+Sources are in cuda_ext/*.cu; they are compiled at first use.
+"""
+
+from medframe.kernels.cuda import filters, labels, noise, regions, sampling
+from medframe.kernels.cuda.filters import declines_gaussian, gaussian
+from medframe.kernels.cuda.labels import declines_label_vote, declines_logit_argmax, label_vote, logit_argmax
+from medframe.kernels.cuda.launch import missing
+from medframe.kernels.cuda.noise import normal
+from medframe.kernels.cuda.regions import (
+    components,
+    declines_components,
+    declines_distance,
+    declines_joint_counts,
+    distance,
+    joint_counts,
+)
+from medframe.kernels.cuda.sampling import declines_pull, declines_push, pull, pull_batch, push
+from medframe.kernels.cuda.sources import Kernel
+
+__all__ = [
+    "components",
+    "declines_components",
+    "declines_distance",
+    "declines_gaussian",
+    "declines_joint_counts",
+    "declines_label_vote",
+    "declines_logit_argmax",
+    "declines_pull",
+    "declines_push",
+    "distance",
+    "gaussian",
+    "joint_counts",
+    "kernels",
+    "label_vote",
+    "logit_argmax",
+    "missing",
+    "normal",
+    "pull",
+    "pull_batch",
+    "push",
+]
+
+
+def kernels() -> list[Kernel]:
+    """Every kernel of the back end: what the tests compile and run."""
+    return [*sampling.kernels(), *filters.kernels(), *labels.kernels(), *noise.kernels(), *regions.kernels()]
