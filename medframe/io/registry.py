@@ -40,6 +40,8 @@ class Format:
 
 FORMATS: tuple[Format, ...] = (
     Format("NIfTI", (".nii", ".nii.gz", ".hdr", ".img", ".hdr.gz", ".img.gz"), "medframe.io.nifti"),
+    Format("NRRD", (".nrrd", ".nhdr"), "medframe.io.nrrd"),
+    Format("MetaImage", (".mha", ".mhd"), "medframe.io.metaimage"),
 )
 
 
