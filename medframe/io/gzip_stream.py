@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import math
 import os
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import IO, Any
@@ -18,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medframe.base.errors import BadFile, TooLarge
-from medframe.base.sizes import GIB
+from medframe.base.sizes import GIB, check_size
 from medframe.io.reading import reading
 
 MAGIC = b"\x1f\x8b"
@@ -33,17 +34,28 @@ GZIP = 31  # window bits that mean: gzip wrapper, checksum and length checked
 ZLIB = 15  # the same for the zlib wrapper, which MetaImage uses
 
 
-def check_ratio(due: int, compressed: int, where: str | os.PathLike[str]) -> None:
-    """Refuse what a compressed file of this size cannot hold, and what only a decompression bomb would.
+def check_packed(
+    shape: Sequence[int], itemsize: int, *, skip: int, compressed: int, where: str | os.PathLike[str]
+) -> None:
+    """The size check of a compressed array: what the file can hold, then the image limit, then the ratio limit.
 
     Args:
-        due: bytes that are wanted of the inflated stream.
+        shape: as the header claims it.
+        itemsize: bytes an element.
+        skip: inflated bytes before the array.
         compressed: bytes of the file.
         where: for the message.
 
     Raises:
-        TooLarge: both cases.
+        TooLarge: any of the three.
     """
+    due = skip + math.prod(int(n) for n in shape) * itemsize
+    _check_holds(due, compressed, where)
+    check_size(shape, itemsize, where=where)
+    check_bomb(due, compressed, where)
+
+
+def _check_holds(due: int, compressed: int, where: str | os.PathLike[str]) -> None:
     if due > compressed * _DEFLATE_MOST + _DEFLATE_MOST:
         raise TooLarge(
             "the compressed file is too small for what its header claims",
@@ -52,7 +64,6 @@ def check_ratio(due: int, compressed: int, where: str | os.PathLike[str]) -> Non
             due=f"{due} bytes of header and voxels",
             mend="The file is truncated or its header is damaged; copy it again from its source.",
         )
-    check_bomb(due, compressed, where)
 
 
 def check_bomb(due: int, compressed: int, where: str | os.PathLike[str]) -> None:

@@ -22,7 +22,7 @@ from medframe.base.files import atomic_write
 from medframe.base.sizes import check_size
 from medframe.geometry import Space
 from medframe.image import Image, LabelMap
-from medframe.io.gzip_stream import GZIP, MAGIC, ZLIB, check_ratio, deflated
+from medframe.io.gzip_stream import GZIP, MAGIC, ZLIB, check_packed, deflated
 from medframe.io.loss import OnLoss, check_on_loss
 from medframe.io.raw import Flattened, RawSource, Whole, flat
 from medframe.io.reading import reading, stamp_of
@@ -238,8 +238,7 @@ def _source(header: _Header, stored: Stored, path: Path) -> RawSource | Whole:
         return Whole(data, stored, stamp, partial(decode_text, offset=place, stored=stored, hexadecimal=False))
     skip = whole(fields.get("HeaderSize", "0"), path, "HeaderSize", -1)
     if header.flag("CompressedData", path):
-        due = check_size(stored.shape, itemsize, where=path)
-        check_ratio(due, max(0, stamp[0] - place), path)
+        check_packed(stored.shape, itemsize, skip=0, compressed=max(0, stamp[0] - place), where=path)
         with reading(data), open(data, "rb") as stream:
             stream.seek(place)
             wrapper = GZIP if stream.read(2) == MAGIC else ZLIB

@@ -10,7 +10,7 @@ import numpy as np
 from medframe.base.errors import BadArgument, BadFile, BadLabel, MedframeWarning, shown_path
 from medframe.base.sizes import check_size
 from medframe.image import Image, LabelMap
-from medframe.io.gzip_stream import MAGIC, check_ratio, peek
+from medframe.io.gzip_stream import MAGIC, check_packed, peek
 from medframe.io.nifti_geometry import orientation_of
 from medframe.io.nifti_header import (
     SIZE,
@@ -124,8 +124,7 @@ def _source(path: Path, offset: int, stored: Stored, gzipped: bool) -> RawSource
     stamp = stamp_of(path)
     itemsize = np.dtype(stored.dtype).itemsize
     if gzipped:
-        due = check_size(stored.shape, itemsize, where=path)
-        check_ratio(offset + due, stamp[0], path)
+        check_packed(stored.shape, itemsize, skip=offset, compressed=stamp[0], where=path)
     else:
         check_size(stored.shape, itemsize, where=path, available=max(0, stamp[0] - offset))
     return RawSource(path, offset, stored, gzipped, stamp)

@@ -20,7 +20,7 @@ from medframe.base.files import atomic_write
 from medframe.base.sizes import check_size
 from medframe.geometry import Source, Space
 from medframe.image import Image, LabelMap
-from medframe.io.gzip_stream import check_ratio, deflated
+from medframe.io.gzip_stream import check_packed, deflated
 from medframe.io.loss import OnLoss, check_on_loss
 from medframe.io.nrrd_header import TYPES, NrrdHeader, parse
 from medframe.io.nrrd_segments import Segment, pick_layer, segments_of
@@ -246,8 +246,7 @@ def _source(header: NrrdHeader, stored: Stored, path: Path) -> RawSource | Whole
     if header.encoding == "gzip":
         if skip < 0:
             raise bad(path, "byte skip", skip, "0 or more for gzipped voxels")
-        due = check_size(stored.shape, itemsize, where=path)
-        check_ratio(skip + due, max(0, stamp[0] - place), path)
+        check_packed(stored.shape, itemsize, skip=skip, compressed=max(0, stamp[0] - place), where=path)
         return RawSource(data, skip, stored, True, stamp, place)
     if header.encoding == "raw":
         need = math.prod(stored.shape) * itemsize

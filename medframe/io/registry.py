@@ -42,6 +42,8 @@ FORMATS: tuple[Format, ...] = (
     Format("NIfTI", (".nii", ".nii.gz", ".hdr", ".img", ".hdr.gz", ".img.gz"), "medframe.io.nifti"),
     Format("NRRD", (".nrrd", ".nhdr"), "medframe.io.nrrd"),
     Format("MetaImage", (".mha", ".mhd"), "medframe.io.metaimage"),
+    Format("array", (".npy", ".npz", ".safetensors"), "medframe.io.arrays"),
+    Format("picture", (".png", ".jpg", ".jpeg", ".bmp"), "medframe.io.pictures", package="PIL"),
 )
 
 
