@@ -5,7 +5,7 @@ Source of the format: Kitware, "MetaIO/Documentation", docs.itk.org. ITK's world
 
 from __future__ import annotations
 
-import contextlib
+import io
 import math
 import warnings
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ from medframe.io.gzip_stream import GZIP, MAGIC, ZLIB, check_packed, deflated
 from medframe.io.loss import OnLoss, check_on_loss
 from medframe.io.raw import Flattened, RawSource, Whole, flat
 from medframe.io.reading import reading, stamp_of
-from medframe.io.stored import Stored
+from medframe.io.stored import Block, Stored
 from medframe.io.text_header import (
     DAMAGED,
     bad,
@@ -301,16 +301,25 @@ def write(
         ("ElementType", _NAMES[target]),
         ("ElementDataFile", "LOCAL"),
     ]
-    head = "".join(f"{key} = {value}\n" for key, value in lines)
+    block = _block(voxels, target, on_loss, path)
+    if compress:
+        packed = io.BytesIO()  # ITK needs the size of the compressed voxels ahead of them
+        with deflated(packed, ZLIB) as out:
+            out.write(block)
+        block = packed.getbuffer()
+        lines.insert(-1, ("CompressedDataSize", len(block)))
     with atomic_write(path, overwrite=overwrite) as stream:
-        stream.write(head.encode("ascii"))
-        with deflated(stream, ZLIB) if compress else contextlib.nullcontext(stream) as out:
-            if image.channels == 1:
-                out.write(file_order(voxels, 0, target, on_loss, path))
-                return
-            planes = [file_order(voxels, c, target, on_loss, path) for c in range(image.channels)]
-            together = np.stack([np.frombuffer(p, target.newbyteorder("<")) for p in planes], -1)
-            out.write(together.view(np.uint8).reshape(-1).data)
+        stream.write("".join(f"{key} = {value}\n" for key, value in lines).encode("ascii"))
+        stream.write(block)
+
+
+def _block(voxels: Block, target: np.dtype[Any], on_loss: OnLoss, path: Path) -> memoryview:
+    # all voxels in the order of the file; the components of a voxel stand together
+    planes = [file_order(voxels, channel, target, on_loss, path) for channel in range(len(voxels))]
+    if len(planes) == 1:
+        return planes[0]
+    together = np.stack([np.frombuffer(plane, target.newbyteorder("<")) for plane in planes], -1)
+    return together.view(np.uint8).reshape(-1).data
 
 
 def _shown(numbers: NDArray[np.float64]) -> str:
