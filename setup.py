@@ -51,6 +51,7 @@ CORE = [
     "safetensors>=0.5",
     "isal>=1.7",
     "matplotlib>=3.9",
+    "pillow>=11",
 ]
 DICOM = ["highdicom>=0.27", "python-gdcm>=3", "pyjpegls>=1.5", "pylibjpeg-openjpeg>=2.4"]
 ZARR = ["zarr>=3"]

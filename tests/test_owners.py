@@ -62,6 +62,7 @@ FORBIDDEN_METHODS = {
 FORBIDDEN_IMPORTS = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve", "marshal", "random", "secrets"}
 IMPORT_OWNERS = {"pickle": ("data/guard.py",), "secrets": ("base/rng.py", "base/files.py")}
 OPTIONAL = {"ignite", "nibabel", "pydicom", "itk", "matplotlib", "nilearn", "yaml", "tqdm", "tensorboard", "cupy"}
+OPTIONAL |= {"PIL", "tifffile", "openslide", "zarr"}
 
 
 def dotted(node: ast.AST) -> str:

@@ -24,7 +24,6 @@ from torch import Tensor
 
 from medframe.base.errors import BadArgument, BadFile, Incompatible
 from medframe.base.files import atomic_write
-from medframe.base.sizes import check_size
 
 FORMAT = 1
 _ALIGN = 64
@@ -58,7 +57,12 @@ class Container:
 
 
 def write_container(
-    path: str | os.PathLike[str], kind: str, tensors: Mapping[str, Tensor], json_: Mapping[str, Any]
+    path: str | os.PathLike[str],
+    kind: str,
+    tensors: Mapping[str, Tensor],
+    json_: Mapping[str, Any],
+    *,
+    overwrite: bool = True,
 ) -> None:
     """Write arrays and JSON as one file, atomically.
 
@@ -67,6 +71,7 @@ def write_container(
         kind: what the file is ("cache", "checkpoint"); the reader asks for it.
         tensors: named tensors of any shape, dtype and device.
         json_: plain JSON values; NaN is refused.
+        overwrite: False refuses a name that is taken.
 
     Raises:
         WriteFailed: the file could not be written.
@@ -93,7 +98,7 @@ def write_container(
     meta["digest"] = _digest(meta, table)
     header = json.dumps({"__metadata__": meta, **table}, separators=(",", ":")).encode()
     header += b" " * (-(8 + len(header)) % _ALIGN)  # the payload starts aligned
-    with atomic_write(path) as stream:
+    with atomic_write(path, overwrite=overwrite) as stream:
         stream.write(struct.pack("<Q", len(header)))
         stream.write(header)
         for t in flat.values():
@@ -118,15 +123,27 @@ def read_container(path: str | os.PathLike[str], kind: str, *, verify: bool = Tr
         raise Incompatible("the file is of another kind", where=path, found=meta.get("kind"), due=kind)
     sums = json.loads(meta["crc32"])
     tensors: dict[str, Tensor] = {}
+    # one mapping for all arrays: each mapping holds a file open. Mode "c" is private, so that torch gets writable
+    # memory and the file still cannot change
+    try:
+        whole: NDArray[np.uint8] = np.asarray(np.memmap(path, np.uint8, "c"))
+    except (OSError, ValueError) as error:
+        raise BadFile("the file cannot be mapped", where=path, found=str(error), due="the file as it was") from None
     for name, entry in table.items():
         dtype = _DTYPES[entry["dtype"]]
         lo, hi = entry["data_offsets"]
         if hi == lo:
             tensors[name] = torch.empty(entry["shape"], dtype=dtype)
             continue
-        check_size([hi - lo], 1, where=path, available=payload - lo)
-        # mode "c": a private mapping, so that torch gets writable memory and the file still cannot change
-        raw: NDArray[np.uint8] = np.memmap(path, np.uint8, "c", start + lo, (hi - lo,))
+        if not 0 <= lo < hi <= payload:
+            raise BadFile(
+                f"array {name!r} is cut short",
+                where=path,
+                found=f"{payload} bytes of arrays",
+                due=f"{hi} bytes",
+                mend="Delete the file; a cache entry is rebuilt, for a checkpoint take the one before.",
+            )
+        raw = whole[start + lo : start + hi]
         if verify and _crc(memoryview(cast(Any, raw))) != sums[name]:
             raise BadFile(
                 f"array {name!r} differs from its checksum",

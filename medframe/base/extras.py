@@ -10,6 +10,7 @@ from medframe.base.errors import MissingPackage
 
 # package -> the extra that installs it; None: part of the core install (absent only on stripped-down machines)
 _EXTRA_OF: dict[str, str | None] = {
+    "PIL": None,
     "cupy": "cuda12",
     "ignite": None,
     "isal": None,
@@ -17,14 +18,23 @@ _EXTRA_OF: dict[str, str | None] = {
     "matplotlib": None,
     "nibabel": None,
     "nilearn": "demo",
+    "openslide": "wsi",
     "pydicom": None,
     "safetensors": None,
     "scipy": None,
     "tensorboard": "track",
+    "tifffile": "wsi",
     "tqdm": None,
     "yaml": None,
+    "zarr": "zarr",
 }
-_PIP_NAME = {"yaml": "PyYAML", "ignite": "pytorch-ignite", "itk": "itk-io"}
+_PIP_NAME = {
+    "yaml": "PyYAML",
+    "ignite": "pytorch-ignite",
+    "itk": "itk-io",
+    "PIL": "pillow",
+    "openslide": "openslide-python",
+}
 
 
 def need(package: str, purpose: str) -> ModuleType:

@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import secrets
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
@@ -55,6 +56,50 @@ def atomic_write(path: str | os.PathLike[str], *, overwrite: bool = True) -> Ite
         raise
 
 
+@contextlib.contextmanager
+def atomic_folder(path: str | os.PathLike[str], *, overwrite: bool = True) -> Iterator[Path]:
+    """A new folder to fill, which appears under `path` whole or not at all.
+
+    It is filled under a temporary name beside `path` and renamed at the end of the block. A folder that stood there is
+    renamed away first and removed last; between the two renames there is nothing under the name, and never half of it.
+
+    Args:
+        path: the final name; missing parent folders are made.
+        overwrite: False refuses a name that is taken.
+
+    Raises:
+        WriteFailed: the disk is full, the parent is read-only, the name is taken, and the like.
+    """
+    final = Path(path)
+    mark = f"{_MARK}{os.getpid()}-{secrets.token_hex(4)}"
+    part, old = (final.with_name(f"{mark}-{kind}-{final.name[-100:]}") for kind in ("new", "old"))
+    try:
+        final.parent.mkdir(parents=True, exist_ok=True)
+        if final.exists() and not (overwrite and final.is_dir()):
+            raise FileExistsError(17, "the file exists", str(final))
+        part.mkdir()
+    except OSError as error:
+        raise _failed(final, error) from error
+    try:
+        yield part
+        for folder, _, names in os.walk(part):
+            for name in names:
+                with open(os.path.join(folder, name), "rb") as stream:
+                    os.fsync(stream.fileno())
+        if final.exists():
+            os.replace(final, old)
+        os.replace(part, final)
+        _sync_folder(final.parent)
+        shutil.rmtree(old, ignore_errors=True)
+    except BaseException as error:
+        shutil.rmtree(part, ignore_errors=True)
+        if old.exists() and not final.exists():
+            os.replace(old, final)
+        if isinstance(error, OSError) and not isinstance(error, WriteFailed):
+            raise _failed(final, error) from error
+        raise
+
+
 def write_bytes(path: str | os.PathLike[str], data: bytes, *, overwrite: bool = True) -> None:
     """Write bytes atomically."""
     with atomic_write(path, overwrite=overwrite) as stream:
@@ -88,7 +133,7 @@ def sweep(folder: str | os.PathLike[str]) -> int:
         if not pid.isdigit() or _alive(int(pid)):
             continue
         with contextlib.suppress(OSError):
-            part.unlink()
+            shutil.rmtree(part) if part.is_dir() and not part.is_symlink() else part.unlink()
             removed += 1
     return removed
 

@@ -47,14 +47,7 @@ def check_size(
     if any(n <= 0 for n in sizes):
         raise TooLarge("an array size is not positive", where=where, found=f"shape {sizes}", due="sizes of at least 1")
     need = math.prod(sizes) * itemsize  # Python integers: no overflow
-    if need > image_limit():
-        raise TooLarge(
-            "the image is larger than the limit",
-            where=where,
-            found=f"shape {sizes} of {itemsize}-byte elements, {need / GIB:.2f} GiB",
-            due=f"at most {image_limit() / GIB:.2f} GiB",
-            mend="Raise it with medframe.base.sizes.set_image_limit(bytes) or MEDFRAME_IMAGE_LIMIT if this is meant.",
-        )
+    # first what is there: a small file that claims terabytes is damaged, and a higher limit would not help
     if available is not None and need > available:
         raise TooLarge(
             "the file holds fewer bytes than its header claims",
@@ -62,5 +55,13 @@ def check_size(
             found=f"{available} bytes of voxels",
             due=f"{need} bytes for shape {sizes} of {itemsize}-byte elements",
             mend="The file is truncated or its header is damaged; copy it again from its source.",
+        )
+    if need > image_limit():
+        raise TooLarge(
+            "the image is larger than the limit",
+            where=where,
+            found=f"shape {sizes} of {itemsize}-byte elements, {need / GIB:.2f} GiB",
+            due=f"at most {image_limit() / GIB:.2f} GiB",
+            mend="Raise it with medframe.base.sizes.set_image_limit(bytes) or MEDFRAME_IMAGE_LIMIT if this is meant.",
         )
     return need

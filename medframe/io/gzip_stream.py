@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import math
 import os
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import IO, Any
@@ -18,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medframe.base.errors import BadFile, TooLarge
-from medframe.base.sizes import GIB
+from medframe.base.sizes import GIB, check_size
 from medframe.io.reading import reading
 
 MAGIC = b"\x1f\x8b"
@@ -29,21 +30,32 @@ TAIL_LIMIT = 64 << 20  # bytes behind the voxels that are inflated, to reach the
 _DEFLATE_MOST = 1032  # no deflate stream inflates to more times its size than this
 _PIECE = 1 << 18
 _STEP = 4 << 20
-_GZIP = 31  # window bits that mean: gzip wrapper, checksum and length checked
+GZIP = 31  # window bits that mean: gzip wrapper, checksum and length checked
+ZLIB = 15  # the same for the zlib wrapper, which MetaImage uses
 
 
-def check_ratio(due: int, compressed: int, where: str | os.PathLike[str]) -> None:
-    """Refuse what a compressed file of this size cannot hold, and what only a decompression bomb would.
+def check_packed(
+    shape: Sequence[int], itemsize: int, *, skip: int, compressed: int, where: str | os.PathLike[str]
+) -> None:
+    """The size check of a compressed array: what the file can hold, then the image limit, then the ratio limit.
 
     Args:
-        due: bytes that are wanted of the inflated stream.
+        shape: as the header claims it.
+        itemsize: bytes an element.
+        skip: inflated bytes before the array.
         compressed: bytes of the file.
         where: for the message.
 
     Raises:
-        TooLarge: both cases.
+        TooLarge: any of the three.
     """
-    limit = int(os.environ.get("MEDFRAME_RATIO_LIMIT", RATIO_LIMIT))
+    due = skip + math.prod(int(n) for n in shape) * itemsize
+    _check_holds(due, compressed, where)
+    check_size(shape, itemsize, where=where)
+    check_bomb(due, compressed, where)
+
+
+def _check_holds(due: int, compressed: int, where: str | os.PathLike[str]) -> None:
     if due > compressed * _DEFLATE_MOST + _DEFLATE_MOST:
         raise TooLarge(
             "the compressed file is too small for what its header claims",
@@ -52,6 +64,15 @@ def check_ratio(due: int, compressed: int, where: str | os.PathLike[str]) -> Non
             due=f"{due} bytes of header and voxels",
             mend="The file is truncated or its header is damaged; copy it again from its source.",
         )
+
+
+def check_bomb(due: int, compressed: int, where: str | os.PathLike[str]) -> None:
+    """Refuse what only a decompression bomb would inflate to; any kind of compression.
+
+    Raises:
+        TooLarge: the ratio limit is passed, beyond what is free.
+    """
+    limit = int(os.environ.get("MEDFRAME_RATIO_LIMIT", RATIO_LIMIT))
     if due > RATIO_FREE and due > compressed * limit:
         raise TooLarge(
             "the file inflates to more than the ratio limit allows",
@@ -77,10 +98,17 @@ def peek(path: Path, count: int) -> bytes:
     return bytes(out[:count])
 
 
-def inflate(path: Path, skip: int, size: int) -> NDArray[np.uint8]:
+def inflate(path: Path, skip: int, size: int, start: int = 0, wrapper: int = GZIP) -> NDArray[np.uint8]:
     """`size` inflated bytes after the first `skip`; checksum and length of every member they touch are verified.
 
     Members that follow the one in which the voxels end are not looked at.
+
+    Args:
+        path: of the file.
+        skip: inflated bytes to pass over.
+        size: inflated bytes to give.
+        start: where in the file the stream begins.
+        wrapper: GZIP or ZLIB.
 
     Raises:
         BadFile: the stream is damaged or ends early.
@@ -88,10 +116,11 @@ def inflate(path: Path, skip: int, size: int) -> NDArray[np.uint8]:
     """
     filled = passed = tail = 0
     with reading(path), open(path, "rb") as stream:
+        stream.seek(start)
         # address space alone: memory follows page by page, as bytes really come
         out = np.empty(size, np.uint8)
         room = out.data
-        for part in _members(path, stream):
+        for part in _members(path, stream, wrapper=wrapper):
             view = memoryview(part)
             if passed < skip:
                 cut = min(skip - passed, len(view))
@@ -120,12 +149,14 @@ def inflate(path: Path, skip: int, size: int) -> NDArray[np.uint8]:
     )
 
 
-def _members(path: Path, stream: IO[bytes], piece: int = _PIECE, step: int = _STEP) -> Iterator[bytes]:
+def _members(
+    path: Path, stream: IO[bytes], piece: int = _PIECE, step: int = _STEP, wrapper: int = GZIP
+) -> Iterator[bytes]:
     # inflated pieces, and b"" at the end of each member, once its checksum and length have been verified
     engine = _engine()
     feed = stream.read(piece)
-    while feed[:2] == MAGIC:
-        member = engine.decompressobj(_GZIP)
+    while feed[:2] == MAGIC if wrapper == GZIP else feed:
+        member = engine.decompressobj(wrapper)
         while not member.eof:
             try:
                 part = member.decompress(feed, step)
@@ -134,7 +165,7 @@ def _members(path: Path, stream: IO[bytes], piece: int = _PIECE, step: int = _ST
                     "the compressed stream is damaged",
                     where=path,
                     found=str(error),
-                    due="a gzip stream whose checksum holds",
+                    due="a compressed stream whose checksum holds",
                     mend="Copy the file again from its source.",
                 ) from None
             if part:
@@ -147,7 +178,7 @@ def _members(path: Path, stream: IO[bytes], piece: int = _PIECE, step: int = _ST
                         "the compressed stream is cut short",
                         where=path,
                         found="the end of the file before the end of the stream",
-                        due="a gzip stream with its checksum",
+                        due="a compressed stream with its checksum",
                         mend="The file is truncated; copy it again from its source.",
                     )
         yield b""
@@ -157,11 +188,11 @@ def _members(path: Path, stream: IO[bytes], piece: int = _PIECE, step: int = _ST
 
 
 @contextlib.contextmanager
-def deflated(stream: IO[bytes]) -> Iterator[Any]:
+def deflated(stream: IO[bytes], wrapper: int = GZIP) -> Iterator[Any]:
     """An object whose `write` compresses into `stream`; the same bytes in give the same bytes out, whatever the day."""
     engine = _engine()
     level = 1 if engine is zlib else 2
-    packer = engine.compressobj(level, zlib.DEFLATED, _GZIP)
+    packer = engine.compressobj(level, zlib.DEFLATED, wrapper)
     yield _Packing(packer, stream)
     stream.write(packer.flush())
 

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import math
 import warnings
 from pathlib import Path
 
 import numpy as np
 
-from medframe.base.errors import BadArgument, BadFile, BadGeometry, BadLabel, MedframeWarning, shown_path
+from medframe.base.errors import BadArgument, BadFile, BadLabel, MedframeWarning, shown_path
 from medframe.base.sizes import check_size
-from medframe.geometry import Space
 from medframe.image import Image, LabelMap
-from medframe.io.gzip_stream import MAGIC, check_ratio, peek
+from medframe.io.gzip_stream import MAGIC, check_packed, peek
 from medframe.io.nifti_geometry import orientation_of
 from medframe.io.nifti_header import (
     SIZE,
@@ -24,7 +22,7 @@ from medframe.io.nifti_header import (
     unpack,
 )
 from medframe.io.nifti_write import write
-from medframe.io.raw import Flattened, RawSource
+from medframe.io.raw import Flattened, RawSource, flat
 from medframe.io.reading import reading, stamp_of
 from medframe.io.stored import Stored
 
@@ -92,7 +90,7 @@ def read(path: Path, kind: type[Image], *, ndim: int = 3, classes: int | None = 
     space = place.space
     if ndim == 3:
         return kind(source, space=space, meta=meta)
-    return kind(Flattened(source, ndim), space=_flat(space, ndim, path), meta=meta)
+    return kind(Flattened(source, ndim), space=flat(space, ndim, path), meta=meta)
 
 
 _PAIRS = ((".hdr", ".img"), (".hdr.gz", ".img.gz"))
@@ -126,25 +124,7 @@ def _source(path: Path, offset: int, stored: Stored, gzipped: bool) -> RawSource
     stamp = stamp_of(path)
     itemsize = np.dtype(stored.dtype).itemsize
     if gzipped:
-        due = check_size(stored.shape, itemsize, where=path)
-        check_ratio(offset + due, stamp[0], path)
+        check_packed(stored.shape, itemsize, skip=offset, compressed=stamp[0], where=path)
     else:
         check_size(stored.shape, itemsize, where=path, available=max(0, stamp[0] - offset))
     return RawSource(path, offset, stored, gzipped, stamp)
-
-
-def _flat(space: Space, ndim: int, where: Path) -> Space:
-    if ndim not in (1, 2):
-        raise BadArgument("a NIfTI file has one to three axes", where=where, found=ndim, due="1, 2 or 3")
-    affine = space.affine
-    upright = not affine[:ndim, ndim:3].any() and not affine[ndim:3, :ndim].any()
-    if math.prod(space.shape[ndim:]) != 1 or not upright:
-        raise BadGeometry(
-            f"the image is not {ndim}-D",
-            where=where,
-            found=f"{space}",
-            due="one voxel along the last axes, and those upright in the world",
-            mend="Read it with three axes.",
-        )
-    keep = [*range(ndim), 3]
-    return Space(space.shape[:ndim], affine[np.ix_(keep, keep)])

@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 from medframe.base.errors import BadArgument, BadGeometry
 from medframe.base.files import atomic_write
 from medframe.geometry import Space
-from medframe.image import Image, LabelMap
+from medframe.image import Image
 from medframe.io.gzip_stream import deflated
-from medframe.io.loss import OnLoss, check_on_loss, fit
+from medframe.io.loss import OnLoss, check_on_loss
 from medframe.io.nifti_geometry import qform, qform_of, sform
 from medframe.io.nifti_header import SIZE, TYPES, NiftiHeader, pack, unpack
-from medframe.io.stored import Block, reorder
+from medframe.io.writing import file_order, solid_space, target_dtype, voxels_of
 
 _CODES = {np.dtype(name): code for code, (name, count) in TYPES.items() if count == 1}
 _SCANNER = 1  # both forms get this code, as from dcm2niix and ITK: world coordinates of the scanner
@@ -65,50 +65,19 @@ def write(
     name = path.name.lower()
     if not name.endswith((".nii", ".nii.gz")):
         raise BadArgument("pairs of files are read, not written", where=path, due=".nii or .nii.gz")
-    data = image.data.detach().cpu()
-    if data.dtype in (torch.float16, torch.bfloat16):
-        data = data.float()
-    voxels: Block = (data.to(torch.uint8) if data.dtype == torch.bool else data).numpy()
-    target = _target(voxels, dtype, isinstance(image, LabelMap))
+    voxels = voxels_of(image)
+    target = target_dtype(image, voxels, dtype, _CODES, "NIfTI")
     header = _header(image.space, image.channels, target, vector)
     with atomic_write(path, overwrite=overwrite) as stream:
         packing = deflated(stream) if name.endswith(".gz") else contextlib.nullcontext(stream)
         with packing as out:
             out.write(pack(header))
             for channel in range(image.channels):
-                out.write(_file_order(voxels, channel, target, on_loss, path))
-
-
-def _target(voxels: Block, dtype: torch.dtype | str | None, labels: bool) -> np.dtype[Any]:
-    if dtype is not None:
-        wanted = str(dtype).removeprefix("torch.")
-        for known in _CODES:
-            if known.name == wanted:
-                return known
-        raise BadArgument("NIfTI files have no such dtype", found=dtype, due=", ".join(t.name for t in _CODES))
-    if not labels:
-        return voxels.dtype
-    lo, hi = int(voxels.min()), int(voxels.max())
-    return next(
-        t for t in map(np.dtype, ("u1", "i2", "i4", "i8", "u8")) if np.iinfo(t).min <= lo <= hi <= np.iinfo(t).max
-    )
-
-
-def _file_order(voxels: Block, channel: int, dtype: np.dtype[Any], on_loss: OnLoss, where: Path) -> memoryview:
-    # one channel with its first axis running fastest, little-endian
-    size = (*voxels.shape[1:], 1, 1)[:3]
-    source = voxels[channel].reshape(1, *size)
-    out: NDArray[Any] = np.empty(size[::-1], dtype.newbyteorder("<"))
-
-    def step(slab: Block, corner: tuple[int, int, int, int]) -> Block:
-        return fit(slab, dtype, on_loss, where, (channel, *corner[1:]))
-
-    reorder(source, out.transpose(2, 1, 0)[None], voxels.dtype, step)
-    return out.view(np.uint8).reshape(-1).data
+                out.write(file_order(voxels, channel, target, on_loss, path))
 
 
 def _header(space: Space, channels: int, dtype: np.dtype[Any], vector: bool) -> NiftiHeader:
-    solid = _solid(space)
+    solid = solid_space(space)
     dims: tuple[int, ...] = space.shape
     if channels > 1 or vector:
         dims = (*solid.shape, 1, channels) if vector else (*solid.shape, channels)
@@ -138,17 +107,6 @@ def _header(space: Space, channels: int, dtype: np.dtype[Any], vector: bool) -> 
         if _apart(qform(_stored(both), Path()), solid) <= _OFF:
             return both
     return header
-
-
-def _solid(space: Space) -> Space:
-    # a plane or line of the world, in three dimensions
-    missing = 3 - space.ndim
-    if not missing:
-        return space
-    affine = np.eye(4)
-    affine[: space.ndim, : space.ndim] = space.affine[:-1, :-1]
-    affine[: space.ndim, 3] = space.origin
-    return Space((*space.shape, *[1] * missing), affine)
 
 
 def _stored(header: NiftiHeader) -> NiftiHeader:

@@ -27,7 +27,8 @@ class Format:
         module: where it is implemented, imported when the first such file turns up.
         writes: whether it can be written.
         package: what must be installed for it, beyond the core.
-        folders: whether a folder is read by it, too.
+        folders: whether a folder of any name is read by it, too.
+        own_folders: whether its files are folders that bear its suffix.
     """
 
     name: str
@@ -36,10 +37,24 @@ class Format:
     writes: bool = True
     package: str | None = None
     folders: bool = False
+    own_folders: bool = False
 
 
 FORMATS: tuple[Format, ...] = (
     Format("NIfTI", (".nii", ".nii.gz", ".hdr", ".img", ".hdr.gz", ".img.gz"), "medframe.io.nifti"),
+    Format("NRRD", (".nrrd", ".nhdr"), "medframe.io.nrrd"),
+    Format("MetaImage", (".mha", ".mhd"), "medframe.io.metaimage"),
+    Format("array", (".npy", ".npz", ".safetensors"), "medframe.io.arrays"),
+    Format("picture", (".png", ".jpg", ".jpeg", ".bmp"), "medframe.io.pictures", package="PIL"),
+    Format("TIFF", (".tif", ".tiff"), "medframe.io.tiff", package="tifffile"),
+    Format("Zarr", (".zarr",), "medframe.io.zarr_store", package="zarr", own_folders=True),
+    Format(
+        "whole slide",
+        (".svs", ".svslide", ".ndpi", ".mrxs", ".scn", ".vms", ".vmu", ".bif"),
+        "medframe.io.slides",
+        writes=False,
+        package="openslide",
+    ),
 )
 
 
@@ -114,6 +129,9 @@ def format_of(path: Path, *, folder: bool | None = None) -> Format:
     name = path.name.lower()
     fitting = [(len(s), f) for f in FORMATS for s in f.suffixes if name.endswith(s)]
     if folder is None and _is_folder(path):
+        for _, known in sorted(fitting, key=lambda pair: -pair[0]):
+            if known.own_folders:
+                return known
         for known in FORMATS:
             if known.folders:
                 return known

@@ -44,6 +44,7 @@ class Stored:
         inter: see slope.
         labels: the voxels are labels.
         classes: labels must be 0 .. classes - 1.
+        c_order: the last axis runs fastest in the file, as in NumPy's files; the channels are whole volumes.
     """
 
     dtype: str
@@ -53,6 +54,7 @@ class Stored:
     inter: float = 0.0
     labels: bool = False
     classes: int | None = None
+    c_order: bool = False
 
     @property
     def scaled(self) -> bool:
@@ -65,6 +67,8 @@ class Stored:
     @property
     def _result(self) -> np.dtype[Any]:
         stored = np.dtype(self.dtype).newbyteorder("=")
+        if stored.kind == "b" and self.labels:
+            return np.dtype("u1")
         if self.labels and (self.scaled or stored.kind == "f"):
             return np.dtype("i4" if not self.scaled and stored.itemsize == 4 else "i8")
         if self.scaled:
@@ -80,7 +84,9 @@ class Stored:
         return bool(abs(self.slope) >= 2 * np.spacing(np.float32(largest)))
 
     def view(self, raw: Block) -> Block:
-        """Flat stored voxels as (C, D, H, W), without a copy; the first spatial axis runs fastest in the file."""
+        """Flat stored voxels as (C, D, H, W), without a copy; the first spatial axis runs fastest, unless `c_order`."""
+        if self.c_order:
+            return raw.reshape(self.shape)
         channels, *spatial = self.shape
         if self.interleaved:
             return raw.reshape((channels, *spatial), order="F")

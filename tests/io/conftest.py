@@ -17,7 +17,7 @@ def corpus(tmp_path_factory):
     if not maker.is_file():
         pytest.skip(f"the corpus of bad inputs is not here: {maker}")
     folder = tmp_path_factory.mktemp("bad")
-    command = [sys.executable, "-W", "ignore", os.fspath(maker), os.fspath(folder), "--no-bombs"]
+    command = [sys.executable, "-W", "ignore", os.fspath(maker), os.fspath(folder)]
     subprocess.run(command, check=True, capture_output=True)
     manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
     return folder, {case["id"]: case for case in manifest["cases"]}

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from medframe.base.errors import BadArgument, BadFile, MissingPackage
+from medframe.base.extras import has
 from medframe.image import Image, LabelMap
 from medframe.io import FORMATS, Format, format_of, known_suffixes, read, registry, stem, write
 
@@ -40,8 +41,9 @@ def test_every_format_is_complete():
     for known in FORMATS:
         module = registry._module(known, "test")
         assert callable(module.read)
-        assert callable(module.write) or not known.writes
+        assert not known.writes or callable(module.write)
         assert all(s.startswith(".") and s == s.lower() for s in known.suffixes)
+        assert known.package is None or has(known.package)
         assert format_of(Path("x" + known.suffixes[0]), folder=False) is known
         assert known.name in known_suffixes()
 
