@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from medframe.image import Boxes, Image, LabelMap, Points
     from medframe.io import read, write
     from medframe.plan import evaluate, fit, predict
+    from medframe.plan.doctor import check
 
 __version__ = "0.1.0"
 
@@ -20,6 +21,7 @@ _FROM = {
     "Image": "image",
     "LabelMap": "image",
     "Points": "image",
+    "check": "plan",
     "evaluate": "plan",
     "fit": "plan",
     "predict": "plan",
@@ -44,7 +46,7 @@ _PACKAGES = (
     "viz",
 )
 
-__all__ = ["Boxes", "Image", "LabelMap", "Points", "evaluate", "fit", "predict", "read", "write"]
+__all__ = ["Boxes", "Image", "LabelMap", "Points", "check", "evaluate", "fit", "predict", "read", "write"]
 
 
 def __getattr__(name: str) -> Any:

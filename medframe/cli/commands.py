@@ -8,10 +8,14 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from medframe.base.extras import has, install_line, known_extras
+from medframe.base.files import write_json
 from medframe.kernels import report as kernel_report
 from medframe.metrics import Table, summarise
 from medframe.plan import evaluate, fit, parse_overrides, predict
 from medframe.plan.demo import CLASSES, make_dataset, window_baseline
+from medframe.plan.doctor import check
+from medframe.plan.doctor.page import write_page
+from medframe.plan.doctor.show import told
 from medframe.plan.report import environment
 
 
@@ -54,6 +58,16 @@ def shown(table: Table) -> str:
         count = f"{s.n}" + (f" (+{s.undefined} undefined)" if s.undefined else "")
         lines.append(f"{s.name:<20} {s.metric:<18} {s.mean:>9.4g} {interval:>21} {s.median:>9.4g} {count:>6}")
     return "\n".join(lines)
+
+
+def _check(arguments: argparse.Namespace) -> int:
+    found = check(arguments.dataset, voxels=arguments.voxels, jobs=arguments.jobs, progress=sys.stderr.isatty())
+    print(told(found, most=len(found.looks) or 1) if arguments.all else told(found))
+    if arguments.json is not None:
+        write_json(arguments.json, found.to_json())
+    if arguments.html is not None:
+        write_page(arguments.html, found)
+    return 0 if found.clean else 1
 
 
 def _demo(arguments: argparse.Namespace) -> int:
@@ -102,6 +116,7 @@ def _info(arguments: argparse.Namespace) -> int:
 
 
 COMMANDS: Mapping[str, Callable[[argparse.Namespace], int]] = {
+    "check": _check,
     "demo": _demo,
     "evaluate": _evaluate,
     "fit": _fit,
