@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from medframe.image import Boxes, Image, LabelMap, Points
     from medframe.io import read, write
     from medframe.plan import evaluate, fit, predict
+    from medframe.plan.convert import convert
     from medframe.plan.doctor import check
 
 __version__ = "0.1.0"
@@ -22,6 +23,7 @@ _FROM = {
     "LabelMap": "image",
     "Points": "image",
     "check": "plan",
+    "convert": "plan",
     "evaluate": "plan",
     "fit": "plan",
     "predict": "plan",
@@ -46,7 +48,7 @@ _PACKAGES = (
     "viz",
 )
 
-__all__ = ["Boxes", "Image", "LabelMap", "Points", "check", "evaluate", "fit", "predict", "read", "write"]
+__all__ = ["Boxes", "Image", "LabelMap", "Points", "check", "convert", "evaluate", "fit", "predict", "read", "write"]
 
 
 def __getattr__(name: str) -> Any:

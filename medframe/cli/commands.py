@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -12,6 +13,8 @@ from medframe.base.files import write_json
 from medframe.kernels import report as kernel_report
 from medframe.metrics import Table, summarise
 from medframe.plan import evaluate, fit, parse_overrides, predict
+from medframe.plan.convert import convert, known_ending
+from medframe.plan.convert import told as conversion_told
 from medframe.plan.demo import CLASSES, make_dataset, window_baseline
 from medframe.plan.doctor import check
 from medframe.plan.doctor.page import write_page
@@ -70,6 +73,23 @@ def _check(arguments: argparse.Namespace) -> int:
     return 0 if found.clean else 1
 
 
+def _convert(arguments: argparse.Namespace) -> int:
+    tree = arguments.source.is_dir() and not arguments.target.is_file()
+    made = convert(
+        arguments.source,
+        arguments.target,
+        to=arguments.to or (".nii.gz" if tree and not known_ending(arguments.target) else None),
+        dtype=arguments.dtype,
+        on_loss=arguments.on_loss,
+        labels=arguments.labels,
+        jobs=arguments.jobs or os.cpu_count() or 1,
+        overwrite=arguments.overwrite,
+        progress=sys.stderr.isatty(),
+    )
+    print(conversion_told(made))
+    return 1 if made.failures else 0
+
+
 def _demo(arguments: argparse.Namespace) -> int:
     folder: Path = arguments.out
     print("medframe: making the demo's scans from the MNI152 template", file=sys.stderr)
@@ -117,6 +137,7 @@ def _info(arguments: argparse.Namespace) -> int:
 
 COMMANDS: Mapping[str, Callable[[argparse.Namespace], int]] = {
     "check": _check,
+    "convert": _convert,
     "demo": _demo,
     "evaluate": _evaluate,
     "fit": _fit,

@@ -46,6 +46,18 @@ def parser() -> argparse.ArgumentParser:
     check.add_argument("--jobs", type=_positive, default=None, help="cases at the same time (default: one a core)")
     check.add_argument("--all", action="store_true", help="show every case of every finding")
 
+    convert = commands.add_parser("convert", help="from any format that is read to any that is written")
+    convert.add_argument("source", type=Path, help="an image, a DICOM folder, or a folder of images")
+    convert.add_argument("target", type=Path, help="a file name, or a folder; a tree keeps its layout")
+    convert.add_argument("--to", default=None, metavar="ENDING", help="format of the new files (folders: .nii.gz)")
+    convert.add_argument("--dtype", default=None, help="of the voxels, such as int16 (default: as read)")
+    convert.add_argument(
+        "--on-loss", choices=("raise", "round", "clip"), default="raise", help="where values do not fit"
+    )
+    convert.add_argument("--labels", action="store_true", help="the files are label maps")
+    convert.add_argument("--jobs", type=_positive, default=None, help="processes (default: one a core, for folders)")
+    convert.add_argument("--overwrite", action="store_true", help="replace files that no earlier conversion made")
+
     demo = commands.add_parser("demo", help="train, predict, evaluate and report on real data in about two minutes")
     demo.add_argument("--out", type=Path, default=Path("medframe_demo"), help="folder to write (default medframe_demo)")
     demo.add_argument("--minutes", type=float, default=2.2, help="time for training (default 2.2)")

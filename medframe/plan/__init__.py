@@ -1,6 +1,7 @@
 """The main job: survey a dataset, plan a run, train, predict, evaluate, report."""
 
 from medframe.plan.config import RunConfig, parse_overrides, read_config, write_config
+from medframe.plan.convert import Conversion, convert
 from medframe.plan.doctor import Checkup, Finding, check
 from medframe.plan.evaluate import evaluate
 from medframe.plan.fit import Run, fit
@@ -9,6 +10,7 @@ from medframe.plan.survey import Survey, survey
 
 __all__ = [
     "Checkup",
+    "Conversion",
     "Finding",
     "Prediction",
     "Predictor",
@@ -16,6 +18,7 @@ __all__ = [
     "RunConfig",
     "Survey",
     "check",
+    "convert",
     "evaluate",
     "fit",
     "parse_overrides",
