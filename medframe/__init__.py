@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from medframe.image import Boxes, Image, LabelMap, Points
     from medframe.io import read, write
-    from medframe.plan import evaluate, fit, predict
     from medframe.plan.convert import convert
-    from medframe.plan.doctor import check
+    from medframe.plan.doctor.check import check
+    from medframe.plan.evaluate import evaluate
+    from medframe.plan.fit import fit
+    from medframe.plan.predict import predict
 
 __version__ = "0.1.0"
 
