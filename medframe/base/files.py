@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 import secrets
+import shutil
+import socket
+import time
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import IO, Any
 
 from medframe.base.errors import WriteFailed
 
 _MARK = ".medframe-part-"
+_DAY = 86400.0  # seconds
 
 
 @contextlib.contextmanager
@@ -30,7 +36,7 @@ def atomic_write(path: str | os.PathLike[str], *, overwrite: bool = True) -> Ite
         WriteFailed: the disk is full, the folder is read-only, the name is taken, and the like.
     """
     final = Path(path)
-    part = final.with_name(f"{_MARK}{os.getpid()}-{secrets.token_hex(4)}-{final.name[-100:]}")
+    part = final.with_name(_temporary(final.name))
     try:
         final.parent.mkdir(parents=True, exist_ok=True)
         if not overwrite and final.exists():
@@ -53,6 +59,54 @@ def atomic_write(path: str | os.PathLike[str], *, overwrite: bool = True) -> Ite
         if isinstance(error, OSError) and not isinstance(error, WriteFailed):
             raise _failed(final, error) from error
         raise
+
+
+@contextlib.contextmanager
+def atomic_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Fill a folder that appears under `path` whole or not at all.
+
+    The files go to a folder of a temporary name beside it, which is renamed at the end of the block, and removed with
+    all in it on any error.
+
+    Args:
+        path: the final name; taken only if it is an empty folder. Missing parent folders are made.
+
+    Raises:
+        WriteFailed: the name is taken, the disk is full, and the like.
+    """
+    final = Path(path)
+    part = final.with_name(_temporary(final.name))
+    try:
+        final.parent.mkdir(parents=True, exist_ok=True)
+        if final.is_symlink() or (final.exists() and (not final.is_dir() or any(final.iterdir()))):
+            raise FileExistsError(17, "the folder exists", str(final))
+        part.mkdir()
+    except OSError as error:
+        raise _failed(final, error) from error
+    try:
+        yield part
+        for folder, _, names in os.walk(part):
+            for name in names:
+                _sync_file(Path(folder) / name)
+            _sync_folder(Path(folder))
+        os.replace(part, final)
+        _sync_folder(final.parent)
+    except BaseException as error:
+        shutil.rmtree(part, ignore_errors=True)
+        if isinstance(error, OSError) and not isinstance(error, WriteFailed):
+            raise _failed(final, error) from error
+        raise
+
+
+def _temporary(name: str) -> str:
+    """A hidden name that tells which process of which machine is writing."""
+    return f"{_MARK}{os.getpid()}-{_host()}-{secrets.token_hex(4)}-{name[-100:]}"
+
+
+@cache
+def _host() -> str:
+    """This machine in eight letters; a name of its own would tell more than a temporary file should."""
+    return hashlib.blake2b(socket.gethostname().encode(), digest_size=4).hexdigest()
 
 
 def write_bytes(path: str | os.PathLike[str], data: bytes, *, overwrite: bool = True) -> None:
@@ -81,16 +135,26 @@ def append_line(path: str | os.PathLike[str], line: str) -> None:
 
 
 def sweep(folder: str | os.PathLike[str]) -> int:
-    """Remove temporary files left in `folder` by writers that no longer live; returns how many."""
+    """Remove temporary files left in `folder` by writers that no longer live; returns how many.
+
+    Whether a process of another machine lives cannot be asked from here: its files are left alone for a day.
+    """
     removed = 0
     for part in Path(folder).glob(f"{_MARK}*"):
-        pid = part.name[len(_MARK) :].partition("-")[0]
-        if not pid.isdigit() or _alive(int(pid)):
+        pid, host = [*part.name[len(_MARK) :].split("-"), ""][:2]
+        if not pid.isdigit() or (_alive(int(pid)) if host == _host() else _young(part)):
             continue
         with contextlib.suppress(OSError):
-            part.unlink()
+            shutil.rmtree(part) if part.is_dir() and not part.is_symlink() else part.unlink()
             removed += 1
     return removed
+
+
+def _young(part: Path) -> bool:
+    try:
+        return time.time() - part.lstat().st_mtime < _DAY
+    except OSError:
+        return True
 
 
 def _alive(pid: int) -> bool:
@@ -111,6 +175,11 @@ def _sync_folder(folder: Path) -> None:
             os.fsync(handle)
         finally:
             os.close(handle)
+
+
+def _sync_file(path: Path) -> None:
+    with open(path, "rb") as stream:
+        os.fsync(stream.fileno())
 
 
 def _failed(path: Path, error: OSError) -> WriteFailed:
