@@ -134,6 +134,11 @@ def append_line(path: str | os.PathLike[str], line: str) -> None:
         raise _failed(Path(path), error) from error
 
 
+def remove_folder(path: str | os.PathLike[str]) -> None:
+    """Remove a folder of our own with all in it; what cannot be removed stays."""
+    shutil.rmtree(path, ignore_errors=True)
+
+
 def sweep(folder: str | os.PathLike[str]) -> int:
     """Remove temporary files left in `folder` by writers that no longer live; returns how many.
 

@@ -81,7 +81,7 @@ def choose_precision(
         candidates: precisions to try.
         image: the batch's key for the images.
         label: its key for the labels.
-        repeats: timed steps, after one warm one.
+        repeats: timed steps, after a warm one; the candidates take turns, so all copies of the model are held at once.
         tolerance: the largest loss and gradient gap allowed, see `PrecisionTrial`.
         gain: see above.
 
@@ -101,12 +101,17 @@ def choose_precision(
         except RuntimeError as error:  # the device or an operation does not know this precision
             if name == "float32":
                 raise
-            refused[name] = str(error).splitlines()[0][:60]
+            refused[name] = _reason(error)
     # in turns, so that other work on the machine slows all of them alike
     times: dict[Precision, list[float]] = {name: [] for name in runs}
     for _ in range(repeats):
-        for name, run in runs.items():
-            times[name].append(run.timed())
+        for name in [n for n in runs if n not in refused]:
+            try:
+                times[name].append(runs[name].timed())
+            except RuntimeError as error:
+                if name == "float32":
+                    raise
+                refused[name] = _reason(error)
     exact = runs["float32"].value, runs["float32"].gradient()
     trials: list[PrecisionTrial] = []
     for name in names:
@@ -198,6 +203,10 @@ class _Run:
         """The last gradient as one vector in float64 on the CPU."""
         grads = [p.grad.double().flatten().cpu() / self.scale for p in self.model.parameters() if p.grad is not None]
         return torch.cat(grads)
+
+
+def _reason(error: RuntimeError) -> str:
+    return (str(error).splitlines() or ["it failed"])[0][:60]
 
 
 def _finite(model: nn.Module) -> bool:

@@ -12,12 +12,12 @@ from typing import Any
 import torch
 
 from medframe.base.errors import BadConfig, BadDataset, Incompatible
-from medframe.base.files import write_json
+from medframe.base.files import remove_folder, write_json
 from medframe.base.rng import Rng
 from medframe.data import Cohort, split
 from medframe.plan.config import RunConfig, read_config, write_config
 from medframe.plan.doctor import check_cohort
-from medframe.plan.job import CASES, SETTINGS, SURVEY, Cases
+from medframe.plan.job import CASES, SETTINGS, SURVEY, SURVEYED, Cases
 from medframe.plan.rules import plan
 from medframe.plan.survey import survey
 
@@ -62,10 +62,12 @@ def settle(cohort: Cohort, folder: Path, asked: Asked, progress: bool) -> RunCon
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     _checked(cohort, progress)
-    found = survey(learn, cohort.classes, threads=torch.get_num_threads(), progress=progress)
+    kept = folder / SURVEYED
+    found = survey(learn, cohort.classes, threads=torch.get_num_threads(), progress=progress, store=kept)
     config, why = plan(cohort, found, device=device, overrides=settings, fold=fold, minutes=minutes)
     write_json(folder / SURVEY, found.to_json())
     write_config(path, config, why)
+    remove_folder(kept)  # from here on the settings stand, and no survey is made again
     return config
 
 

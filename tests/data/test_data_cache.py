@@ -17,8 +17,8 @@ import pytest
 import torch
 
 import medframe
-from medframe.base.files import _host
 from medframe.base.errors import BadArgument, BadFile, MedframeWarning
+from medframe.base.files import _host
 from medframe.base.rng import Rng
 from medframe.data import Cache, Dataset, Key, Record
 from medframe.data.cache import _given_up
