@@ -11,7 +11,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from medframe.image import Boxes, Image, LabelMap, Points
     from medframe.io import read, write
-    from medframe.plan import evaluate, fit, predict
+    from medframe.plan.convert import convert
+    from medframe.plan.doctor.check import check
+    from medframe.plan.evaluate import evaluate
+    from medframe.plan.fit import fit
+    from medframe.plan.predict import predict
 
 __version__ = "0.1.0"
 
@@ -20,6 +24,8 @@ _FROM = {
     "Image": "image",
     "LabelMap": "image",
     "Points": "image",
+    "check": "plan",
+    "convert": "plan",
     "evaluate": "plan",
     "fit": "plan",
     "predict": "plan",
@@ -44,7 +50,7 @@ _PACKAGES = (
     "viz",
 )
 
-__all__ = ["Boxes", "Image", "LabelMap", "Points", "evaluate", "fit", "predict", "read", "write"]
+__all__ = ["Boxes", "Image", "LabelMap", "Points", "check", "convert", "evaluate", "fit", "predict", "read", "write"]
 
 
 def __getattr__(name: str) -> Any:

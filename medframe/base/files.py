@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 import secrets
 import shutil
+import socket
+import time
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import IO, Any
 
 from medframe.base.errors import WriteFailed
 
 _MARK = ".medframe-part-"
+_DAY = 86400.0  # seconds
 
 
 @contextlib.contextmanager
@@ -31,7 +36,7 @@ def atomic_write(path: str | os.PathLike[str], *, overwrite: bool = True) -> Ite
         WriteFailed: the disk is full, the folder is read-only, the name is taken, and the like.
     """
     final = Path(path)
-    part = final.with_name(f"{_MARK}{os.getpid()}-{secrets.token_hex(4)}-{final.name[-100:]}")
+    part = final.with_name(_temporary(final.name))
     try:
         final.parent.mkdir(parents=True, exist_ok=True)
         if not overwrite and final.exists():
@@ -65,17 +70,17 @@ def atomic_folder(path: str | os.PathLike[str], *, overwrite: bool = True) -> It
 
     Args:
         path: the final name; missing parent folders are made.
-        overwrite: False refuses a name that is taken.
+        overwrite: False refuses a name that is taken, unless by an empty folder.
 
     Raises:
         WriteFailed: the disk is full, the parent is read-only, the name is taken, and the like.
     """
     final = Path(path)
-    mark = f"{_MARK}{os.getpid()}-{secrets.token_hex(4)}"
-    part, old = (final.with_name(f"{mark}-{kind}-{final.name[-100:]}") for kind in ("new", "old"))
+    part, old = (final.with_name(_temporary(f"{kind}-{final.name}")) for kind in ("new", "old"))
     try:
         final.parent.mkdir(parents=True, exist_ok=True)
-        if final.exists() and not (overwrite and final.is_dir()):
+        free = final.is_dir() and not final.is_symlink() and (overwrite or not any(final.iterdir()))
+        if (final.exists() or final.is_symlink()) and not free:
             raise FileExistsError(17, "the file exists", str(final))
         part.mkdir()
     except OSError as error:
@@ -84,8 +89,8 @@ def atomic_folder(path: str | os.PathLike[str], *, overwrite: bool = True) -> It
         yield part
         for folder, _, names in os.walk(part):
             for name in names:
-                with open(os.path.join(folder, name), "rb") as stream:
-                    os.fsync(stream.fileno())
+                _sync_file(Path(folder) / name)
+            _sync_folder(Path(folder))
         if final.exists():
             os.replace(final, old)
         os.replace(part, final)
@@ -98,6 +103,17 @@ def atomic_folder(path: str | os.PathLike[str], *, overwrite: bool = True) -> It
         if isinstance(error, OSError) and not isinstance(error, WriteFailed):
             raise _failed(final, error) from error
         raise
+
+
+def _temporary(name: str) -> str:
+    """A hidden name that tells which process of which machine is writing."""
+    return f"{_MARK}{os.getpid()}-{_host()}-{secrets.token_hex(4)}-{name[-100:]}"
+
+
+@cache
+def _host() -> str:
+    """This machine in eight letters; a name of its own would tell more than a temporary file should."""
+    return hashlib.blake2b(socket.gethostname().encode(), digest_size=4).hexdigest()
 
 
 def write_bytes(path: str | os.PathLike[str], data: bytes, *, overwrite: bool = True) -> None:
@@ -125,17 +141,32 @@ def append_line(path: str | os.PathLike[str], line: str) -> None:
         raise _failed(Path(path), error) from error
 
 
+def remove_folder(path: str | os.PathLike[str]) -> None:
+    """Remove a folder of our own with all in it; what cannot be removed stays."""
+    shutil.rmtree(path, ignore_errors=True)
+
+
 def sweep(folder: str | os.PathLike[str]) -> int:
-    """Remove temporary files left in `folder` by writers that no longer live; returns how many."""
+    """Remove temporary files left in `folder` by writers that no longer live; returns how many.
+
+    Whether a process of another machine lives cannot be asked from here: its files are left alone for a day.
+    """
     removed = 0
     for part in Path(folder).glob(f"{_MARK}*"):
-        pid = part.name[len(_MARK) :].partition("-")[0]
-        if not pid.isdigit() or _alive(int(pid)):
+        pid, host = [*part.name[len(_MARK) :].split("-"), ""][:2]
+        if not pid.isdigit() or (_alive(int(pid)) if host == _host() else _young(part)):
             continue
         with contextlib.suppress(OSError):
             shutil.rmtree(part) if part.is_dir() and not part.is_symlink() else part.unlink()
             removed += 1
     return removed
+
+
+def _young(part: Path) -> bool:
+    try:
+        return time.time() - part.lstat().st_mtime < _DAY
+    except OSError:
+        return True
 
 
 def _alive(pid: int) -> bool:
@@ -156,6 +187,11 @@ def _sync_folder(folder: Path) -> None:
             os.fsync(handle)
         finally:
             os.close(handle)
+
+
+def _sync_file(path: Path) -> None:
+    with open(path, "rb") as stream:
+        os.fsync(stream.fileno())
 
 
 def _failed(path: Path, error: OSError) -> WriteFailed:

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from medframe.base.extras import has, install_line, known_extras
+from medframe.base.files import write_json
 from medframe.kernels import report as kernel_report
 from medframe.metrics import Table, summarise
 from medframe.plan import evaluate, fit, parse_overrides, predict
+from medframe.plan.convert import convert, known_ending
+from medframe.plan.convert import told as conversion_told
 from medframe.plan.demo import CLASSES, make_dataset, window_baseline
+from medframe.plan.doctor import check
+from medframe.plan.doctor.page import write_page
+from medframe.plan.doctor.show import told
 from medframe.plan.report import environment
 
 
@@ -54,6 +61,33 @@ def shown(table: Table) -> str:
         count = f"{s.n}" + (f" (+{s.undefined} undefined)" if s.undefined else "")
         lines.append(f"{s.name:<20} {s.metric:<18} {s.mean:>9.4g} {interval:>21} {s.median:>9.4g} {count:>6}")
     return "\n".join(lines)
+
+
+def _check(arguments: argparse.Namespace) -> int:
+    found = check(arguments.dataset, voxels=arguments.voxels, jobs=arguments.jobs, progress=sys.stderr.isatty())
+    print(told(found, most=len(found.looks) or 1) if arguments.all else told(found))
+    if arguments.json is not None:
+        write_json(arguments.json, found.to_json())
+    if arguments.html is not None:
+        write_page(arguments.html, found)
+    return 0 if found.clean else 1
+
+
+def _convert(arguments: argparse.Namespace) -> int:
+    tree = arguments.source.is_dir() and not arguments.target.is_file()
+    made = convert(
+        arguments.source,
+        arguments.target,
+        to=arguments.to or (".nii.gz" if tree and not known_ending(arguments.target) else None),
+        dtype=arguments.dtype,
+        on_loss=arguments.on_loss,
+        labels=arguments.labels,
+        jobs=arguments.jobs or os.cpu_count() or 1,
+        overwrite=arguments.overwrite,
+        progress=sys.stderr.isatty(),
+    )
+    print(conversion_told(made))
+    return 1 if made.failures else 0
 
 
 def _demo(arguments: argparse.Namespace) -> int:
@@ -102,6 +136,8 @@ def _info(arguments: argparse.Namespace) -> int:
 
 
 COMMANDS: Mapping[str, Callable[[argparse.Namespace], int]] = {
+    "check": _check,
+    "convert": _convert,
     "demo": _demo,
     "evaluate": _evaluate,
     "fit": _fit,

@@ -38,12 +38,39 @@ def parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--tolerance", type=float, default=1.0, help="of the surface Dice, in mm (default 1)")
     evaluate.add_argument("--overwrite", action="store_true", help="replace a table that exists")
 
+    check = commands.add_parser("check", help="look for faults in a dataset, before training")
+    check.add_argument("dataset", type=Path, help="a dataset as for fit, or a file or folder of images")
+    check.add_argument("--voxels", action="store_true", help="read all voxels (default: headers alone)")
+    check.add_argument("--json", type=Path, default=None, metavar="FILE", help="write the findings as JSON")
+    check.add_argument("--html", type=Path, default=None, metavar="FILE", help="write a page with pictures")
+    check.add_argument("--jobs", type=_positive, default=None, help="cases at the same time (default: one a core)")
+    check.add_argument("--all", action="store_true", help="show every case of every finding")
+
+    convert = commands.add_parser("convert", help="from any format that is read to any that is written")
+    convert.add_argument("source", type=Path, help="an image, a DICOM folder, or a folder of images")
+    convert.add_argument("target", type=Path, help="a file name, or a folder; a tree keeps its layout")
+    convert.add_argument("--to", default=None, metavar="ENDING", help="format of the new files (folders: .nii.gz)")
+    convert.add_argument("--dtype", default=None, help="of the voxels, such as int16 (default: as read)")
+    convert.add_argument(
+        "--on-loss", choices=("raise", "round", "clip"), default="raise", help="where values do not fit"
+    )
+    convert.add_argument("--labels", action="store_true", help="the files are label maps")
+    convert.add_argument("--jobs", type=_positive, default=None, help="processes (default: one a core, for folders)")
+    convert.add_argument("--overwrite", action="store_true", help="replace files that no earlier conversion made")
+
     demo = commands.add_parser("demo", help="train, predict, evaluate and report on real data in about two minutes")
     demo.add_argument("--out", type=Path, default=Path("medframe_demo"), help="folder to write (default medframe_demo)")
     demo.add_argument("--minutes", type=float, default=2.2, help="time for training (default 2.2)")
 
     commands.add_parser("info", help="versions, back ends, GPU, extras")
     return top
+
+
+def _positive(word: str) -> int:
+    number = int(word)  # argparse turns the ValueError into its usage line
+    if number < 1:
+        raise argparse.ArgumentTypeError("a positive number")
+    return number
 
 
 def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:

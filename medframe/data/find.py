@@ -9,7 +9,7 @@ from pathlib import Path
 from medframe.base.errors import BadDataset, BadFile
 from medframe.data.listing import by_channel, case_ids, listed
 from medframe.data.records import Record, check_unique
-from medframe.io import known_suffixes
+from medframe.io import FORMATS, known_suffixes
 
 _LOOK = 50  # files of a folder looked into for DICOM's magic; DICOM files often have no suffix
 
@@ -50,6 +50,43 @@ def find_images(
         records = [Record(case, (path,)) for case, path in zip(ids, found, strict=True)]
     check_unique(records)
     return records
+
+
+def images_below(path: str | os.PathLike[str]) -> list[Path]:
+    """All images in a folder and the folders below it, sorted by place; a file stands for itself.
+
+    A folder that is one image (Zarr, a DICOM series) is named itself, and nothing in it. Links to folders are not
+    followed, hidden files and folders are passed over.
+
+    Raises:
+        BadFile: the path is not there.
+        BadDataset: there is no image.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise BadFile("no such file or folder", where=path, found="nothing", due="an image, or a folder of images")
+    if path.is_file() or _is_image(path):
+        return [path]
+    found: list[Path] = []
+    for folder, below, _ in os.walk(path):
+        here = Path(folder)
+        whole = [name for name in below if _is_image(here / name)]
+        found += [here / name for name in whole]
+        below[:] = sorted(name for name in below if name not in whole and not name.startswith("."))
+        found += [p for p in listed(here) if p.is_file() and not p.name.lower().endswith(".dcm")]
+    if not found:
+        raise BadDataset(
+            "the folder holds no images", where=path, found="no file of a known kind", due=known_suffixes()
+        )
+    return sorted(found)
+
+
+def _is_image(folder: Path) -> bool:
+    """Whether a folder is one image."""
+    reads_folders = [f for f in FORMATS if f.folders]
+    if any(folder.name.lower().endswith(s) for f in reads_folders for s in f.suffixes):
+        return True
+    return bool(reads_folders) and _holds_dicom(folder) and not any(p.suffix != ".dcm" for p in listed(folder))
 
 
 def _in_folder(folder: Path) -> list[Path]:

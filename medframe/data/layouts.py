@@ -25,6 +25,7 @@ def read_cohort(
     path: str | os.PathLike[str],
     labels_required: bool = True,
     *,
+    files_required: bool = True,
     roots: Sequence[str | os.PathLike[str]] = (),
 ) -> Cohort:
     """Read a dataset's description, whatever its layout, and check that all its files are there.
@@ -35,6 +36,7 @@ def read_cohort(
     Args:
         path: the folder, or the JSON or CSV file.
         labels_required: refuse cases without a label.
+        files_required: refuse a description that names files which are not there.
         roots: folders outside of the dataset's own that a list may name files in; every other path that leads out of
             the folder of the list, links followed, is refused.
 
@@ -44,7 +46,8 @@ def read_cohort(
     path = Path(path)
     allowed = [Path(root) for root in roots]
     cohort = _read(path, allowed)
-    require_files(cohort.records, cohort.root)
+    if files_required:
+        require_files(cohort.records, cohort.root)
     if labels_required:
         require_labels(cohort.records, cohort.root)
     return cohort

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from medframe.base.errors import BadDataset
+from medframe.base.paths import inside as contained
 from medframe.data.records import Record, shortlist
 from medframe.io import FORMATS, stem
 
@@ -84,23 +85,8 @@ def inside(name: object, root: Path, roots: Sequence[Path], where: str) -> Path:
     Raises:
         BadDataset: not a file name, or it leads out of every root.
     """
-    if not isinstance(name, str) or not name.strip() or "\0" in name:
-        raise BadDataset("a path is text", where=where, found=repr(name)[:80], due="a file name relative to the list")
-    path = root / name.strip()
-    try:
-        real = path.resolve()
-        allowed = [folder.resolve() for folder in (root, *roots)]
-    except (OSError, RuntimeError, ValueError):  # a loop of links, or characters that no file name has
-        raise BadDataset("a path cannot be followed", where=where, found=ascii(name)[:80], due="a file name") from None
-    if not any(real.is_relative_to(folder) for folder in allowed):
-        raise BadDataset(
-            "a path leads out of the dataset's folder",
-            where=where,
-            found=name if not os.path.isabs(name) else f".../{path.name}",
-            due="a file below the folder of the list",
-            mend="Move the list above its files, or name their folder: read_cohort(path, roots=[folder]).",
-        )
-    return Path(os.path.normpath(path))
+    mend = "Move the list above its files, or name their folder: read_cohort(path, roots=[folder])."
+    return contained(root, name, roots=roots, where=where, error=BadDataset, mend=mend)
 
 
 def require_files(records: Sequence[Record], root: Path) -> None:

@@ -81,7 +81,7 @@ def choose_precision(
         candidates: precisions to try.
         image: the batch's key for the images.
         label: its key for the labels.
-        repeats: timed steps, after one warm one.
+        repeats: timed steps, after a warm one; the candidates take turns, so all copies of the model are held at once.
         tolerance: the largest loss and gradient gap allowed, see `PrecisionTrial`.
         gain: see above.
 
@@ -93,19 +93,33 @@ def choose_precision(
     device = next(model.parameters()).device
     images, labels = batch[image].to(device), batch[label].to(device)
     names: list[Precision] = ["float32", *(c for c in dict.fromkeys(candidates) if c != "float32")]
-    exact: tuple[float, Tensor] | None = None
-    trials: list[PrecisionTrial] = []
+    runs: dict[Precision, _Run] = {}
+    refused: dict[Precision, str] = {}
     for name in names:
         try:
-            seconds, value, gradient = _measure(copy.deepcopy(bare(model)), (images, labels), loss, name, repeats)
+            runs[name] = _Run.warm(copy.deepcopy(bare(model)), (images, labels), loss, name)
         except RuntimeError as error:  # the device or an operation does not know this precision
-            if exact is None:
+            if name == "float32":
                 raise
-            reason = str(error).splitlines()[0][:60]
-            trials.append(PrecisionTrial(name, float("nan"), float("nan"), float("nan"), f"refused: {reason}"))
+            refused[name] = _reason(error)
+    # in turns, so that other work on the machine slows all of them alike
+    times: dict[Precision, list[float]] = {name: [] for name in runs}
+    for _ in range(repeats):
+        for name in [n for n in runs if n not in refused]:
+            try:
+                times[name].append(runs[name].timed())
+            except RuntimeError as error:
+                if name == "float32":
+                    raise
+                refused[name] = _reason(error)
+    exact = runs["float32"].value, runs["float32"].gradient()
+    trials: list[PrecisionTrial] = []
+    for name in names:
+        if name in refused:
+            nan = float("nan")
+            trials.append(PrecisionTrial(name, nan, nan, nan, f"refused: {refused[name]}"))
             continue
-        if exact is None:
-            exact = value, gradient
+        value, gradient = runs[name].value, runs[name].gradient()
         loss_gap = abs(value - exact[0]) / max(abs(exact[0]), 1e-12)
         gradient_gap = 1 - float(nn.functional.cosine_similarity(gradient, exact[1], dim=0, eps=1e-30))
         finite = bool(torch.isfinite(gradient).all()) and math.isfinite(value)
@@ -115,9 +129,9 @@ def choose_precision(
             verdict = f"refused: differs by more than {tolerance:g}"
         else:
             verdict = "good"
-        trials.append(PrecisionTrial(name, seconds, loss_gap, gradient_gap, verdict))
+        trials.append(PrecisionTrial(name, min(times[name]), loss_gap, gradient_gap, verdict))
     if trials[0].verdict != "good":
-        raise BadArgument("the first step is not finite", found=f"loss {exact and exact[0]}", mend="Check the batch.")
+        raise BadArgument("the first step is not finite", found=f"loss {exact[0]}", mend="Check the batch.")
     best = trials[0]
     for trial in trials[1:]:
         if trial.verdict == "good" and trial.seconds < best.seconds * (1 - gain):
@@ -126,42 +140,73 @@ def choose_precision(
     return PrecisionChoice(best.precision, told)
 
 
-def _measure(
-    model: nn.Module,
-    pair: tuple[Tensor, Tensor],
-    loss: Callable[[Any, Tensor], Tensor],
-    precision: Precision,
-    repeats: int,
-) -> tuple[float, float, Tensor]:
-    """Seconds of the quickest warm step, its loss, and its gradient as one vector in float64 on the CPU."""
-    model.train()
-    images, labels = pair
-    device = images.device
+@dataclass(eq=False)
+class _Run:
+    """A copy of the model at work in one precision.
 
-    def step(scale: float) -> float:
-        model.zero_grad(set_to_none=True)
+    Args:
+        model: in training mode.
+        pair: images and labels.
+        loss: from the model's answer and the labels to a number.
+        precision: of the arithmetic.
+        scale: of the loss, so that small gradients survive.
+        value: the loss of the last step.
+    """
+
+    model: nn.Module
+    pair: tuple[Tensor, Tensor]
+    loss: Callable[[Any, Tensor], Tensor]
+    precision: Precision
+    scale: float
+    value: float = float("nan")
+
+    @classmethod
+    def warm(
+        cls,
+        model: nn.Module,
+        pair: tuple[Tensor, Tensor],
+        loss: Callable[[Any, Tensor], Tensor],
+        precision: Precision,
+    ) -> _Run:
+        """After one step, with a scale at which the gradient is finite, as a gradient scaler would find it."""
+        model.train()
+        run = cls(model, pair, loss, precision, 65536.0 if precision == "float16" else 1.0)
+        run.step()
+        while run.scale > 1 and not _finite(model):
+            run.scale /= 16
+            run.step()
+        return run
+
+    def step(self) -> None:
+        """Forward and backward pass."""
+        self.model.zero_grad(set_to_none=True)
+        images, labels = self.pair
+        device = images.device
         with torch.random.fork_rng([device] if device.type == "cuda" else []):
             torch.manual_seed(0)  # the same dropout for every precision
-            with autocast(precision, device):
-                answer = model(images)
-            value = loss(_float(answer), labels)
-            torch.autograd.backward(value * scale)
-        return float(value.detach())  # waits for the device
+            with autocast(self.precision, device):
+                answer = self.model(images)
+            value = self.loss(_float(answer), labels)
+            torch.autograd.backward(value * self.scale)
+        self.value = float(value.detach())  # waits for the device
 
-    scale = 65536.0 if precision == "float16" else 1.0
-    value = step(scale)
-    while scale > 1 and not _finite(model):  # as a gradient scaler would find it
-        scale /= 16
-        value = step(scale)
-    times = []
-    for _ in range(repeats):
+    def timed(self) -> float:
+        """Seconds of one step."""
+        device = self.pair[0].device
         _wait(device)
         begin = time.perf_counter()
-        value = step(scale)
+        self.step()
         _wait(device)
-        times.append(time.perf_counter() - begin)
-    grads = [p.grad.double().flatten().cpu() / scale for p in model.parameters() if p.grad is not None]
-    return min(times), value, torch.cat(grads)
+        return time.perf_counter() - begin
+
+    def gradient(self) -> Tensor:
+        """The last gradient as one vector in float64 on the CPU."""
+        grads = [p.grad.double().flatten().cpu() / self.scale for p in self.model.parameters() if p.grad is not None]
+        return torch.cat(grads)
+
+
+def _reason(error: RuntimeError) -> str:
+    return (str(error).splitlines() or ["it failed"])[0][:60]
 
 
 def _finite(model: nn.Module) -> bool:

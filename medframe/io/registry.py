@@ -62,7 +62,7 @@ FORMATS: tuple[Format, ...] = (
 def read(path: str | os.PathLike[str], kind: type[Kind], **options: Any) -> Kind: ...
 @overload
 def read(path: str | os.PathLike[str], **options: Any) -> Image: ...
-def read(path: str | os.PathLike[str], kind: type[Image] = Image, **options: Any) -> Image:
+def read(path: str | os.PathLike[str], kind: type[Image] = Image, *, untrusted: bool = False, **options: Any) -> Image:
     """Read an image, or a label map with `kind=LabelMap`.
 
     Only the header is read until the voxels are asked for.
@@ -70,6 +70,8 @@ def read(path: str | os.PathLike[str], kind: type[Image] = Image, **options: Any
     Args:
         path: a file, or a folder for formats that use folders.
         kind: Image or LabelMap.
+        untrusted: parse the file in a process of its own, with limits on memory, time and files; see
+            `medframe.io.untrusted`. The voxels are then read at once.
         options: what the format's own `read` takes; see its module.
 
     Raises:
@@ -84,10 +86,23 @@ def read(path: str | os.PathLike[str], kind: type[Image] = Image, **options: Any
         >>> label = read("organs.nii.gz", LabelMap)  # doctest: +SKIP
     """
     path = Path(path)
-    chosen = format_of(path)
-    module = _module(chosen, f"read {chosen.name} files")
-    image: Image = module.read(path, kind, **options)
+    if untrusted:
+        from medframe.io.untrusted import read_untrusted
+
+        return read_untrusted(path, kind, **options)
+    image: Image = load_reader(path).read(path, kind, **options)
     return image
+
+
+def load_reader(path: Path) -> Any:
+    """The module that reads a path, imported.
+
+    Raises:
+        BadFile: the format is unknown.
+        MissingPackage: it needs a package that is not installed.
+    """
+    chosen = format_of(path)
+    return _module(chosen, f"read {chosen.name} files")
 
 
 def write(image: Image, path: str | os.PathLike[str], *, overwrite: bool = False, **options: Any) -> None:

@@ -15,6 +15,7 @@ REPORT = "report.html"
 SCORES = "scores.csv"
 SETTINGS = "run.yaml"
 SURVEY = "survey.json"
+SURVEYED = ".surveyed"
 CACHE, CHECKPOINTS, HELD_OUT = "cache", "checkpoints", "held_out"
 
 

@@ -163,22 +163,15 @@ def predict(
         The label maps' paths.
 
     Raises:
-        BadDataset: there is nothing to read.
+        BadDataset: there is nothing to read, or two files would have one name, or a scan's.
         WriteFailed: a file exists and `overwrite` is off; said before anything is computed.
     """
     predictor = Predictor.load(run)
     records = find_images([Path(p) for p in inputs], channels=len(predictor.config.channels) > 1)
     out = Path(out)
     targets = [out / f"{record.case}.nii.gz" for record in records]
-    taken = [t for t in targets if t.exists()]
-    if taken and not overwrite:
-        raise WriteFailed(
-            "the file exists",
-            where=taken[0],
-            found=f"{len(taken)} of {len(targets)} label maps are there",
-            due="new names",
-            mend="Choose another --out, or ask for --overwrite.",
-        )
+    shares = [out / f"{record.case}_probabilities.nii.gz" for record in records] if probabilities else []
+    _check_targets(records, [*targets, *shares], overwrite)
     steps: Any = zip(records, targets, strict=True)
     if progress:
         steps = need("tqdm", "show progress").tqdm(steps, total=len(records), desc="predict", unit="case")
@@ -188,3 +181,42 @@ def predict(
         if made.probabilities is not None:
             write(made.probabilities, out / f"{record.case}_probabilities.nii.gz", overwrite=overwrite)
     return targets
+
+
+def _check_targets(records: Sequence[Record], targets: Sequence[Path], overwrite: bool) -> None:
+    """Say before anything is computed that a file is taken, would be written twice, or is one of the scans.
+
+    Raises:
+        BadDataset: two files would have one name, capitals apart, or a scan would be overwritten.
+        WriteFailed: a file exists and `overwrite` is off.
+    """
+    seen: dict[str, Path] = {}
+    for target in targets:
+        other = seen.setdefault(os.fspath(target).casefold(), target)
+        if other is not target:
+            raise BadDataset(
+                "two predictions would have one name",
+                where=target,
+                found=f"{other.name}, {target.name}",
+                due="one file a case",
+                mend="Rename the scans, or predict them into folders of their own.",
+            )
+    scans = {path.resolve() for record in records for path in record.images}
+    hit = next((t for t in targets if t.resolve() in scans), None)
+    if hit is not None:
+        raise BadDataset(
+            "a prediction would overwrite a scan",
+            where=hit,
+            found="the folder of the scans as --out",
+            due="another folder",
+            mend="Choose another --out.",
+        )
+    taken = [t for t in targets if t.exists()]
+    if taken and not overwrite:
+        raise WriteFailed(
+            "the file exists",
+            where=taken[0],
+            found=f"{len(taken)} of {len(targets)} files are there",
+            due="new names",
+            mend="Choose another --out, or ask for --overwrite.",
+        )

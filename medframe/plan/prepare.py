@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,11 +12,12 @@ from typing import Any
 import torch
 
 from medframe.base.errors import BadConfig, BadDataset, Incompatible
-from medframe.base.files import write_json
+from medframe.base.files import remove_folder, write_json
 from medframe.base.rng import Rng
 from medframe.data import Cohort, split
 from medframe.plan.config import RunConfig, read_config, write_config
-from medframe.plan.job import CASES, SETTINGS, SURVEY, Cases
+from medframe.plan.doctor import check_cohort
+from medframe.plan.job import CASES, SETTINGS, SURVEY, SURVEYED, Cases
 from medframe.plan.rules import plan
 from medframe.plan.survey import survey
 
@@ -59,11 +61,29 @@ def settle(cohort: Cohort, folder: Path, asked: Asked, progress: bool) -> RunCon
     device = str(settings.get("device", "auto"))
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
-    found = survey(learn, cohort.classes, threads=torch.get_num_threads(), progress=progress)
+    _checked(cohort, progress)
+    kept = folder / SURVEYED
+    found = survey(learn, cohort.classes, threads=torch.get_num_threads(), progress=progress, store=kept)
     config, why = plan(cohort, found, device=device, overrides=settings, fold=fold, minutes=minutes)
     write_json(folder / SURVEY, found.to_json())
     write_config(path, config, why)
+    remove_folder(kept)  # from here on the settings stand, and no survey is made again
     return config
+
+
+def _checked(cohort: Cohort, progress: bool) -> None:
+    """Stop where the headers show what cannot be trained on; the rest of the check-up is told.
+
+    Raises:
+        BadDataset, BadFile, BadGeometry, TooLarge: see `Checkup.require`.
+    """
+    found = check_cohort(cohort, jobs=torch.get_num_threads())
+    found.require()
+    warnings = found.counts["warning"]
+    if warnings and progress:
+        first = next(f for f in found.findings if f.severity == "warning")
+        more = f" and {warnings - 1} more (see `medframe check`)" if warnings > 1 else ""
+        print(f"medframe: check: {first.case or first.file}: {first.what}{more}", file=sys.stderr, flush=True)
 
 
 def _same_settings(config: RunConfig, path: Path, wanted: Asked) -> RunConfig:

@@ -5,19 +5,33 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from medframe.base.errors import BadDataset, BadGeometry, BadLabel, BadVoxels, MedframeError
+from medframe.base.container import read_container, write_container
+from medframe.base.errors import (
+    BadDataset,
+    BadFile,
+    BadGeometry,
+    BadLabel,
+    BadVoxels,
+    Incompatible,
+    MedframeError,
+    TooLarge,
+)
 from medframe.base.extras import need
+from medframe.base.fingerprint import fingerprint
 from medframe.base.rng import Rng
 from medframe.data import Record
+from medframe.data.identity import identity
 from medframe.image import Image, LabelMap
 from medframe.io import read
 from medframe.transforms.files import load
 
+_KIND, _FORMAT = "survey", 1  # of the files that keep what was found; another format is another key
 _FOREGROUND_SAMPLE = 4000  # voxels kept a case and channel for the intensity statistics of the dataset
 
 
@@ -47,6 +61,13 @@ class CaseFacts:
     highest: tuple[float, ...]
     counts: Mapping[int, int]
 
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> CaseFacts:
+        """From what `asdict` gave, through JSON."""
+        rows: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in value.items()}
+        rows["counts"] = {int(k): int(n) for k, n in value["counts"].items()}
+        return cls(**rows)
+
 
 @dataclass(frozen=True)
 class Survey:
@@ -72,7 +93,12 @@ class Survey:
 
 
 def survey(
-    records: Sequence[Record], classes: Mapping[int, str], *, threads: int = 1, progress: bool = False
+    records: Sequence[Record],
+    classes: Mapping[int, str],
+    *,
+    threads: int = 1,
+    progress: bool = False,
+    store: Path | None = None,
 ) -> Survey:
     """Read every case once: geometry, intensities, labels.
 
@@ -81,6 +107,8 @@ def survey(
         classes: the declared classes; empty to take whatever occurs.
         threads: cases read at the same time.
         progress: show a bar.
+        store: folder that keeps what was found of each case, so that a call that was stopped, or that named a bad
+            case, does not read the others again. A file that changed is read again.
 
     Raises:
         BadDataset: several cases cannot be used; all are named. A single one raises its own error.
@@ -90,7 +118,7 @@ def survey(
 
     def one(record: Record) -> tuple[CaseFacts, list[np.ndarray[Any, Any]]] | MedframeError:
         try:
-            return examine(record, classes)
+            return _kept(record, classes, store)
         except MedframeError as error:
             return error
 
@@ -123,6 +151,29 @@ def survey(
         lo, hi = np.percentile(values, [0.5, 99.5])
         pooled.append((float(lo), float(hi), float(values.mean()), float(max(values.std(), 1e-8))))
     return Survey(tuple(facts), tuple(pooled))
+
+
+Found = tuple[CaseFacts, list[np.ndarray[Any, Any]]]
+
+
+def _kept(record: Record, classes: Mapping[int, str], store: Path | None) -> Found:
+    """What `examine` says, from the store where the case was looked at before."""
+    if store is None:
+        return examine(record, classes)
+    files = [*record.images, *([record.label] if record.label is not None else [])]
+    key = fingerprint(_FORMAT, record.case, sorted(classes), [identity(path) for path in files])
+    path = store / f"{key}.safetensors"
+    if path.exists():
+        try:
+            opened = read_container(path, _KIND)
+            return CaseFacts.from_json(opened.json), [
+                opened.tensors[f"{k}"].numpy() for k in range(len(opened.tensors))
+            ]
+        except (BadFile, Incompatible, TooLarge, KeyError, TypeError, ValueError):
+            pass  # damaged: it is made anew
+    facts, picked = examine(record, classes)
+    write_container(path, _KIND, {f"{k}": torch.from_numpy(p) for k, p in enumerate(picked)}, asdict(facts))
+    return facts, picked
 
 
 def examine(record: Record, classes: Mapping[int, str]) -> tuple[CaseFacts, list[np.ndarray[Any, Any]]]:

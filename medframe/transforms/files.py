@@ -48,6 +48,8 @@ class Load(Transform):
 class Save(Transform):
     """Write images into a folder, as `<case>_<key><suffix>`, or `<case><suffix>` for a single key.
 
+    A file that exists is an error unless `overwrite` is on, so two cases cannot share a name unnoticed.
+
     Args:
         folder: where to.
         members: keys to write.
@@ -61,6 +63,12 @@ class Save(Transform):
     overwrite: bool = False
     takes_keys: ClassVar[bool] = False
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        keys = _keys(self.members)
+        if not keys or len({key.casefold() for key in keys}) < len(keys):
+            raise BadArgument("Save writes each member once", where="members", found=keys, due="different keys")
+
     def on_sample(self, sample: Sample, rng: Rng) -> Any:
         keys = _keys(self.members)
         for key in keys:
@@ -68,7 +76,7 @@ class Save(Transform):
             if not isinstance(image, Image):
                 raise BadArgument("Save finds no such image", where=key, found=sorted(sample), due=key)
             case = str(sample.get("case", image.meta.get("case", "image")))
-            if case != Path(case).name or not case:
+            if case != Path(case).name or case in ("", ".."):
                 raise BadArgument("a case id must do as a file name", where="case", found=case)
             name = case if len(keys) == 1 else f"{case}_{key}"
             write(image, Path(self.folder) / f"{name}{self.suffix}", overwrite=self.overwrite)

@@ -80,13 +80,29 @@ def test_a_taken_name_is_refused_unless_asked(tmp_path):
 
 def test_sweep_takes_files_of_dead_writers_only(tmp_path):
     done = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, check=True)
-    dead = tmp_path / f".medframe-part-{int(done.stdout)}-00ff-x"
-    alive = tmp_path / f".medframe-part-{os.getpid()}-00ff-x"
-    dead.touch()
-    alive.touch()
-    assert sweep(tmp_path) == 1
-    assert alive.exists()
-    assert not dead.exists()
+    pid, host = int(done.stdout), files_module._host()
+    names = {
+        "dead": f".medframe-part-{pid}-{host}-00ff-x",
+        "alive": f".medframe-part-{os.getpid()}-{host}-00ff-x",
+        "elsewhere": f".medframe-part-{pid}-01234567-00ff-x",
+        "elsewhere and old": f".medframe-part-{pid}-01234567-11ff-x",
+    }
+    for name in names.values():
+        (tmp_path / name).touch()
+    os.utime(tmp_path / names["elsewhere and old"], (1e9, 1e9))
+    folder = tmp_path / f".medframe-part-{pid}-{host}-22ff-x"
+    (folder / "sub").mkdir(parents=True)
+    assert sweep(tmp_path) == 3
+    assert sorted(p.name for p in tmp_path.iterdir()) == sorted([names["alive"], names["elsewhere"]])
+
+
+def test_temporary_names_tell_process_and_machine(tmp_path):
+    with atomic_write(tmp_path / "x") as stream:
+        stream.write(b"1")
+        (part,) = tmp_path.iterdir()
+        assert part.name.startswith(f".medframe-part-{os.getpid()}-{files_module._host()}-")
+        assert sweep(tmp_path) == 0
+    assert [p.name for p in tmp_path.iterdir()] == ["x"]
 
 
 def test_json_refuses_nan_and_logs_append(tmp_path):

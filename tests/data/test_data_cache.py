@@ -18,6 +18,7 @@ import torch
 
 import medframe
 from medframe.base.errors import BadArgument, BadFile, MedframeWarning
+from medframe.base.files import _host
 from medframe.base.rng import Rng
 from medframe.data import Cache, Dataset, Key, Record
 from medframe.data.cache import _given_up
@@ -517,8 +518,8 @@ def test_orphans_are_swept_at_start(tmp_path):
     gone.start()
     gone.join()
     cache = Cache(tmp_path / "cache")
-    orphan = cache.folder / f".medframe-part-{gone.pid}-abcd-x"
-    alive = cache.folder / f".medframe-part-{os.getpid()}-abcd-x"
+    orphan = cache.folder / f".medframe-part-{gone.pid}-{_host()}-abcd-x"
+    alive = cache.folder / f".medframe-part-{os.getpid()}-{_host()}-abcd-x"
     for path in (orphan, alive):
         path.write_bytes(b"x")
     Cache(cache.folder)

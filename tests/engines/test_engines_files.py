@@ -86,6 +86,27 @@ class TestPrecision:
         assert choice.precision == "float16"
         assert "differs" in choice.trials[1].verdict
 
+    def test_candidates_take_turns_and_one_that_fails_later_is_refused(self, batch_at):
+        seen = []
+
+        class Noting(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.conv = nn.Conv3d(1, 2, 1)
+
+            def forward(self, x):
+                y = self.conv(x)
+                seen.append(str(y.dtype).removeprefix("torch."))
+                if y.dtype == torch.bfloat16 and seen.count("bfloat16") == 3:
+                    raise RuntimeError("out of memory\nand more")
+                return y
+
+        choice = choose_precision(Noting(), batch_at(0), nn.CrossEntropyLoss(), ("float32", "bfloat16"), repeats=4)
+        turn = ["float32", "bfloat16"]
+        assert seen == [*turn, *turn, *turn, "float32", "float32"]  # warm, twice in turns, and the rest alone
+        assert choice.precision == "float32"
+        assert choice.trials[1].verdict == "refused: out of memory"
+
     def test_noise_does_not_choose(self, batch_at):
         net = nn.Conv3d(1, 2, 1)
         assert choose_precision(net, batch_at(0), nn.CrossEntropyLoss(), repeats=1, gain=0.999).precision == "float32"
