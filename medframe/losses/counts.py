@@ -12,7 +12,9 @@ EXCLUDED = -1
 """The label of voxels that do not count."""
 
 
-def label_counts(log_p: Tensor, labels: Tensor, power: int = 1) -> tuple[Tensor, Tensor, Tensor]:
+def label_counts(
+    log_p: Tensor, labels: Tensor, power: int = 1, share: Tensor | None = None
+) -> tuple[Tensor, Tensor, Tensor]:
     """How much of each class is predicted where it is, is predicted at all, and is there.
 
     With p = exp(log_p): sum of p over the voxels of the class, sum of p^power over all voxels, number of voxels of the
@@ -24,38 +26,47 @@ def label_counts(log_p: Tensor, labels: Tensor, power: int = 1) -> tuple[Tensor,
         log_p: (B, C, N) log-probabilities.
         labels: (B, N) int64, 0 to C - 1 or EXCLUDED.
         power: of the probabilities in the second sum.
+        share: (B, N) what each voxel counts for; 1 by default.
 
     Returns:
         Three tensors (B, C).
     """
-    both, predicted, there = _LabelCounts.apply(log_p, labels, power)  # type: ignore[no-untyped-call]  # torch's own
+    both, predicted, there = _LabelCounts.apply(log_p, labels, power, share)  # type: ignore[no-untyped-call]  # torch's own
     return both, predicted, there
 
 
 class _LabelCounts(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, log_p: Tensor, labels: Tensor, power: int) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(
+        ctx: Any, log_p: Tensor, labels: Tensor, power: int, share: Tensor | None
+    ) -> tuple[Tensor, Tensor, Tensor]:
         excluded = labels == EXCLUDED
         both, predicted, there = (log_p.new_zeros(log_p.shape[:2]) for _ in range(3))
         for c in range(log_p.shape[1]):
             p = log_p[:, c].exp().masked_fill_(excluded, 0)
             here = labels == c
-            both[:, c] = torch.where(here, p, 0).sum(-1)
-            predicted[:, c] = p.pow(power).sum(-1)
-            there[:, c] = here.sum(-1)
-        ctx.save_for_backward(log_p, labels)
+            if share is None:
+                both[:, c] = torch.where(here, p, 0).sum(-1)
+                predicted[:, c] = p.pow(power).sum(-1)
+                there[:, c] = here.sum(-1)
+            else:
+                both[:, c] = torch.where(here, p * share, 0).sum(-1)
+                predicted[:, c] = p.pow(power).mul_(share).sum(-1)
+                there[:, c] = torch.where(here, share, 0).sum(-1)
+        ctx.save_for_backward(log_p, labels, share)
         ctx.power = power
         ctx.mark_non_differentiable(there)
         return both, predicted, there
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad_both: Tensor, grad_predicted: Tensor, _: Tensor) -> tuple[Tensor, None, None]:
-        log_p, labels = ctx.saved_tensors
+    def backward(ctx: Any, grad_both: Tensor, grad_predicted: Tensor, _: Tensor) -> tuple[Tensor, None, None, None]:
+        log_p, labels, share = ctx.saved_tensors
         excluded = labels == EXCLUDED
         grad = torch.empty_like(log_p)
         for c in range(log_p.shape[1]):
             p = log_p[:, c].exp().masked_fill_(excluded, 0)  # d p^k / d log p = k p^k
             slope = p.pow(ctx.power).mul_(ctx.power * grad_predicted[:, c, None])
-            grad[:, c] = slope.add_(torch.where(labels == c, p, 0).mul_(grad_both[:, c, None]))
-        return grad, None, None
+            slope.add_(torch.where(labels == c, p, 0).mul_(grad_both[:, c, None]))
+            grad[:, c] = slope if share is None else slope.mul_(share)
+        return grad, None, None, None

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 from torch import Tensor
 
 from medframe.base.errors import BadArgument
 from medframe.losses.truth import Activation, Counts, check_activation, read_logits, read_target
-from medframe.losses.weights import check_weight, read_weight, weighted_mean
+from medframe.losses.weights import Reduction, check_reduction, check_weight, read_weight, weighted_mean
 
 
 @dataclass(frozen=True)
@@ -42,6 +41,9 @@ class DiceLoss:
         weight: for each of the C classes; "mean" divides by their sum.
         ignore: voxels of this label count nowhere.
 
+    Called also with `voxel_weight`, (B, 1, *spatial), what each voxel counts for (a bool mask for those that count at
+    all), and `case_weight`, (B,).
+
     Raises:
         BadArgument: when made, or when called with channels that do not fit; see also `read_target` for the target.
     """
@@ -51,7 +53,7 @@ class DiceLoss:
     squared_pred: bool = False
     smooth: float = 1e-5
     batch: bool = False
-    reduction: Literal["mean", "sum", "none"] = "mean"
+    reduction: Reduction = "mean"
     weight: tuple[float, ...] | None = None
     ignore: int | None = None
 
@@ -59,26 +61,49 @@ class DiceLoss:
         check_activation(self.activation)
         check_smooth(self.smooth)
         check_weight(self.weight)
-        if self.reduction not in ("mean", "sum", "none"):
-            raise BadArgument("reduction is not known", found=repr(self.reduction), due="mean, sum or none")
+        check_reduction(self.reduction)
 
-    def __call__(self, logits: Tensor, target: Tensor) -> Tensor:
+    def __call__(
+        self,
+        logits: Tensor,
+        target: Tensor,
+        *,
+        voxel_weight: Tensor | None = None,
+        case_weight: Tensor | None = None,
+    ) -> Tensor:
         first = first_class(logits, self.include_background)
         _, log_p = read_logits(logits, self.activation)
         weight = read_weight(self.weight, log_p)[first:]
-        counts = read_target(logits, target, self.activation, self.ignore).counts(log_p, 2 if self.squared_pred else 1)
-        losses = dice_losses(counts, self.smooth, self.batch)[..., first:]
-        if self.reduction == "mean":
-            return weighted_mean(losses, weight)
-        return (losses * weight).sum() if self.reduction == "sum" else losses * weight
+        truth = read_target(
+            logits, target, self.activation, self.ignore, voxel_weight=voxel_weight, case_weight=case_weight
+        )
+        counts = pooled(truth.counts(log_p, 2 if self.squared_pred else 1), self.batch, truth.cases)
+        return reduced(dice_losses(counts, self.smooth)[..., first:], weight, truth.cases, self.reduction)
 
 
-def dice_losses(counts: Counts, smooth: float, batch: bool) -> Tensor:
-    """The loss of every case and class, (B, C); of every class, (C,), with `batch`."""
-    both, predicted, there = (n.sum(0) for n in counts) if batch else counts
+def dice_losses(counts: Counts, smooth: float) -> Tensor:
+    """The loss of every case and class, (B, C), or of every class, (C,), as the counts are."""
+    both, predicted, there = counts
     total = predicted + there + smooth
     empty = total == 0  # only without smoothing
     return 1 - (2 * both + smooth).masked_fill(empty, 1) / total.masked_fill(empty, 1)
+
+
+def pooled(counts: Counts, batch: bool, cases: Tensor | None) -> Counts:
+    """The counts as they are, (B, C), or with `batch` summed over the cases by their weights, (C,)."""
+    if not batch:
+        return counts
+    return Counts(*((n if cases is None else n * cases[:, None]).sum(0) for n in counts))
+
+
+def reduced(losses: Tensor, weight: Tensor, cases: Tensor | None, reduction: Reduction) -> Tensor:
+    """Losses (B, C) or (C,) as one number, or as they are; each class and case counted by its weight."""
+    if reduction == "mean":
+        return weighted_mean(losses, weight, cases)
+    losses = losses * weight
+    if cases is not None and losses.dim() > 1:
+        losses = losses * cases[:, None]
+    return losses.sum() if reduction == "sum" else losses
 
 
 def first_class(logits: Tensor, include_background: bool) -> int:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from medframe.losses.dice import check_smooth, dice_losses, first_class
+from medframe.losses.dice import check_smooth, dice_losses, first_class, pooled
 from medframe.losses.truth import Activation, check_activation, read_logits, read_target
 from medframe.losses.weights import check_weight, read_weight, weighted_mean
 
@@ -34,6 +34,8 @@ class DiceCELoss:
         lambda_dice: the weight of the Dice part.
         lambda_ce: the weight of the cross-entropy.
 
+    Called also with `voxel_weight` and `case_weight`, see `DiceLoss`.
+
     Raises:
         BadArgument: when made, or when called with channels that do not fit; see also `read_target` for the target.
     """
@@ -52,11 +54,20 @@ class DiceCELoss:
         check_smooth(self.smooth)
         check_weight(self.weight)
 
-    def __call__(self, logits: Tensor, target: Tensor) -> Tensor:
+    def __call__(
+        self,
+        logits: Tensor,
+        target: Tensor,
+        *,
+        voxel_weight: Tensor | None = None,
+        case_weight: Tensor | None = None,
+    ) -> Tensor:
         first = first_class(logits, self.include_background)
         flat, log_p = read_logits(logits, self.activation)
         weight = read_weight(self.weight, log_p)
-        truth = read_target(logits, target, self.activation, self.ignore)
-        losses = dice_losses(truth.counts(log_p, 1), self.smooth, self.batch)
-        dice = weighted_mean(losses[..., first:], weight[first:])
+        truth = read_target(
+            logits, target, self.activation, self.ignore, voxel_weight=voxel_weight, case_weight=case_weight
+        )
+        losses = dice_losses(pooled(truth.counts(log_p, 1), self.batch, truth.cases), self.smooth)
+        dice = weighted_mean(losses[..., first:], weight[first:], truth.cases)
         return self.lambda_dice * dice + self.lambda_ce * truth.cross_entropy(log_p, flat, weight)

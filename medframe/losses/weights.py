@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 import math
+from typing import Literal, TypeAlias
 
 import torch
 from torch import Tensor
 
 from medframe.base.errors import BadArgument
+
+Reduction: TypeAlias = Literal["mean", "sum", "none"]
+
+
+def check_reduction(reduction: str) -> None:
+    """Raise BadArgument unless the reduction is one we know."""
+    if reduction not in ("mean", "sum", "none"):
+        raise BadArgument("reduction is not known", found=repr(reduction), due="mean, sum or none")
 
 
 def check_weight(weight: tuple[float, ...] | None) -> None:
@@ -30,9 +39,26 @@ def read_weight(weight: tuple[float, ...] | None, like: Tensor) -> Tensor:
     return like.new_tensor(weight)
 
 
-def weighted_mean(values: Tensor, weight: Tensor) -> Tensor:
-    """The mean of (..., C) values, each class counted by its weight."""
+def weighted_mean(values: Tensor, weight: Tensor, cases: Tensor | None = None) -> Tensor:
+    """The mean of (..., C) values, each class counted by its weight, and each case of (B, C) by its own."""
+    if cases is not None and values.dim() > 1:
+        weight = weight * cases[:, None]
     return (values * weight).sum() / or_one(weight.expand_as(values).sum())
+
+
+def mean_over_cases(losses: Tensor, cases: Tensor | None) -> Tensor:
+    """The mean of (B,) losses by the weights of their cases; a number stays what it is."""
+    if cases is None or losses.dim() == 0:
+        return losses.mean()
+    return (losses * cases).sum() / or_one(cases.sum())
+
+
+def over_cases(losses: Tensor, cases: Tensor | None, reduction: Reduction) -> Tensor:
+    """Losses (B,) or a number, reduced over the cases."""
+    if reduction == "mean":
+        return mean_over_cases(losses, cases)
+    losses = losses if cases is None or losses.dim() == 0 else losses * cases
+    return losses.sum() if reduction == "sum" else losses
 
 
 def or_one(total: Tensor) -> Tensor:
