@@ -148,6 +148,39 @@ MF_HD Taps<ORDER, Real> taps(double x, Index n, Border border) {
     return out;
 }
 
+// Shares of classes that differ by no more than this are equal.
+constexpr double SAME_SHARE = 1e-6;
+
+// The class that wins a vote of n >= 1 taps, which are (label, share); both arrays are used up. Equal labels are added
+// up. Classes are asked in rising order, and one takes the lead when its share passes the leader's by more than
+// SAME_SHARE: of equal shares the lowest class wins.
+template <class T>
+MF_HD T winner(T *label, double *share, int n) {
+    int classes = 0;
+    for (int k = 0; k < n; ++k) {
+        const T own = label[k];
+        const double w = share[k];
+        if (w == 0) continue;
+        int at = classes;  // insertion into the classes found so far, which stand in rising order
+        while (at > 0 && own < label[at - 1]) --at;
+        if (at > 0 && label[at - 1] == own) {
+            share[at - 1] += w;
+            continue;
+        }
+        for (int r = classes; r > at; --r) {
+            label[r] = label[r - 1];
+            share[r] = share[r - 1];
+        }
+        label[at] = own;
+        share[at] = w;
+        ++classes;
+    }
+    int lead = 0;
+    for (int k = 1; k < classes; ++k)
+        if (share[k] > share[lead] + SAME_SHARE) lead = k;
+    return label[lead];
+}
+
 // A value rounded half to even and saturated, for an integer type with limits lo and hi; NaN becomes 0. The sum with
 // `magic` (1.5 * 2^23 for float, 1.5 * 2^52 for double) drops the fraction by the FPU's own rounding, on every machine.
 template <class Out, class Real>

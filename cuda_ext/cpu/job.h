@@ -104,6 +104,10 @@ int bytes_of(Kind kind);
 void pull_separable(const Job &job, const int *follows);
 void pull_rows(const Job &job);
 
+// The label vote of order 1 over integers of type T: in and out of `job` are T.
+template <class T>
+void vote_rows(const Job &job, T fill);
+
 // Turns voxels (channels, *size) into cubic B-spline coefficients, in place.
 template <class Real>
 void prefilter(Real *data, Index channels, const int *size, bool periodic, int threads);

@@ -1,6 +1,6 @@
 """Kernels: few operations, one meaning each, several back ends."""
 
-from medframe.kernels.ops import gaussian, pull, report
+from medframe.kernels.ops import gaussian, label_vote, pull, report
 from medframe.kernels.stages import Border, Knots
 
-__all__ = ["Border", "Knots", "gaussian", "pull", "report"]
+__all__ = ["Border", "Knots", "gaussian", "label_vote", "pull", "report"]

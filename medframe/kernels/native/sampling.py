@@ -9,6 +9,7 @@ place that is not a number reads the fill, or voxel 0. The result does not depen
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TypeAlias
 
 import numpy as np
 import torch
@@ -30,7 +31,8 @@ _COMPUTED = (
     torch.bool,
 )
 _BITS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
-_MOST = (1 << 31) - 8  # voxels along one axis, and rows in one volume
+KnotsList: TypeAlias = list[tuple[NDArray[np.float32], int, NDArray[np.float64], NDArray[np.float64]]]
+MOST = (1 << 31) - 8  # voxels along one axis, and rows in one volume
 
 
 def declines_pull(
@@ -44,6 +46,21 @@ def declines_pull(
     dtype: torch.dtype,
 ) -> str | None:
     """Why this back end cannot serve a pull, or None."""
+    reason = declines_walk(volume, stages, shape)
+    if reason is not None:
+        return reason
+    if order == 0 and dtype == volume.dtype:
+        if volume.dtype.itemsize not in _BITS:
+            return f"voxels of type {volume.dtype}"
+    elif volume.dtype not in _COMPUTED:
+        return f"voxels of type {volume.dtype}"
+    elif dtype not in (volume.dtype, torch.float32):
+        return f"output of type {dtype} from {volume.dtype}"
+    return None
+
+
+def declines_walk(volume: Tensor, stages: Stages, shape: Sequence[int]) -> str | None:
+    """Why no op of this back end can walk through these stages, whatever it then does with the voxels, or None."""
     knots = [stage for stage in stages if isinstance(stage, Knots)]
     tensors = [volume, *(k.values for k in knots)]
     if library.core() is None:
@@ -54,15 +71,8 @@ def declines_pull(
         return "a gradient is needed"
     if any(k.inverse for k in knots):
         return "a displacement is to be inverted"
-    if order == 0 and dtype == volume.dtype:
-        if volume.dtype.itemsize not in _BITS:
-            return f"voxels of type {volume.dtype}"
-    elif volume.dtype not in _COMPUTED:
-        return f"voxels of type {volume.dtype}"
-    elif dtype not in (volume.dtype, torch.float32):
-        return f"output of type {dtype} from {volume.dtype}"
-    in_shape, out_shape = _as_3d(volume.shape[1:])[1], _as_3d(shape)[1]
-    if max(*in_shape, *out_shape, in_shape[0] * in_shape[1]) >= _MOST:
+    in_shape, out_shape = as_3d(volume.shape[1:])[1], as_3d(shape)[1]
+    if max(*in_shape, *out_shape, in_shape[0] * in_shape[1]) >= MOST:
         return "2^31 voxels along an axis, or as many rows"
     return None
 
@@ -81,7 +91,7 @@ def pull(
     native = library.core()
     assert native is not None  # declines_pull was asked
     source, fill_bits, threads = volume.detach(), 0, torch.get_num_threads()
-    in_axes, in_shape = _as_3d(volume.shape[1:])
+    in_axes, in_shape = as_3d(volume.shape[1:])
     out = torch.empty((volume.shape[0], *shape), dtype=dtype)
     given, taken = source, out
     if order == 0:
@@ -93,9 +103,7 @@ def pull(
         work = torch.float64 if volume.dtype == torch.float64 else torch.float32
         given = source.to(work, copy=True, memory_format=torch.contiguous_format)
         native.prefilter(given.numpy().reshape(-1, *in_shape), border == "wrap", threads)
-    out_axes, out_shape = _as_3d(shape)
-    with np.errstate(over="ignore", invalid="ignore"):  # places that overflow are read as places that are no numbers
-        lead, knots = _normal_form(stages, len(shape), in_axes, out_axes)
+    out_shape, lead, knots = route(stages, shape, in_axes)
     native.pull(
         given.contiguous().numpy().reshape(-1, *in_shape),
         taken.numpy().reshape(-1, *out_shape),
@@ -110,7 +118,16 @@ def pull(
     return out
 
 
-def _as_3d(sizes: Sequence[int]) -> tuple[list[int], tuple[int, ...]]:
+def route(
+    stages: Stages, shape: Sequence[int], in_axes: Sequence[int]
+) -> tuple[tuple[int, ...], NDArray[np.float64], KnotsList]:
+    """The output lattice and the stages as every kernel that walks takes them."""
+    out_axes, out_shape = as_3d(shape)
+    with np.errstate(over="ignore", invalid="ignore"):  # places that overflow are read as places that are no numbers
+        return out_shape, *normal_form(stages, len(shape), in_axes, out_axes)
+
+
+def as_3d(sizes: Sequence[int]) -> tuple[list[int], tuple[int, ...]]:
     """A lattice as one of three axes, those of size 1 in front: where each axis stands then, and the sizes.
 
     The kernel's rows run along the last axis, so it should be a long one. Moving axes of size 1 moves no voxel.
@@ -129,9 +146,9 @@ def _embed(matrix: Matrix, rows: Sequence[int], columns: Sequence[int]) -> NDArr
     return out
 
 
-def _normal_form(
+def normal_form(
     stages: Stages, rank: int, in_axes: Sequence[int], out_axes: Sequence[int]
-) -> tuple[NDArray[np.float64], list[tuple[NDArray[np.float32], int, NDArray[np.float64], NDArray[np.float64]]]]:
+) -> tuple[NDArray[np.float64], KnotsList]:
     """The stages as the kernel takes them: one matrix, then displacements with the matrix that follows each.
 
     Between the stages the axes of a lower rank stand last; only the ends see axes moved.

@@ -49,16 +49,35 @@ def pull(
         BadGeometry: a stage is not finite or of another rank.
         TooLarge: the output passes the image limit.
     """
+    shape = check_call(volume, stages, shape, order=order, border=border)
+    dtype = volume.dtype if dtype is None else dtype
+    check_size((volume.shape[0], *shape), dtype.itemsize, where="a resampled image")
+    backend = choose("pull", PULL, volume, stages, shape, order=order, border=border, fill=fill, dtype=dtype)
+    result: Tensor = backend.run(volume, stages, shape, order=order, border=border, fill=fill, dtype=dtype)
+    return result
+
+
+def check_call(
+    volume: Tensor, stages: Stages, shape: Sequence[int], *, order: int, border: Border, op: str = "pull"
+) -> tuple[int, ...]:
+    """What all ops that walk through stages ask of their arguments; returns the output's sizes as integers.
+
+    Raises:
+        BadArgument: an option is unknown or the volume's shape does not fit.
+        BadGeometry: a stage is not finite or of another rank.
+    """
     shape = tuple(int(n) for n in shape)
     rank = len(shape)
     if volume.ndim != rank + 1 or not 1 <= rank <= 3:
-        raise BadArgument("pull takes (C, *spatial)", found=tuple(volume.shape), due=f"C and {rank} axes of 1 to 3")
+        raise BadArgument(f"{op} takes (C, *spatial)", found=tuple(volume.shape), due=f"C and {rank} axes of 1 to 3")
     if order not in ORDERS:
         raise BadArgument("unknown interpolation order", found=order, due="0 nearest, 1 linear or 3 cubic")
     if border not in BORDERS:
         raise BadArgument("unknown border", found=border, due=", ".join(BORDERS))
     if min(volume.shape) < 1:
         raise BadArgument("the volume is empty", found=tuple(volume.shape), due="sizes of at least 1")
+    if min(shape) < 1:
+        raise BadArgument("the output is empty", found=shape, due="sizes of at least 1")
     for stage in stages:
         matrix = stage.matrix if isinstance(stage, Knots) else stage
         if matrix.shape != (rank + 1, rank + 1) or not np.isfinite(matrix).all():
@@ -74,8 +93,4 @@ def pull(
                 found=f"values of shape {tuple(stage.values.shape)}, order {stage.order}",
                 due=f"({rank}, then {rank} sizes of at least 1), order 1 or 3",
             )
-    dtype = volume.dtype if dtype is None else dtype
-    check_size((volume.shape[0], *shape), dtype.itemsize, where="a resampled image")
-    backend = choose("pull", PULL, volume, stages, shape, order=order, border=border, fill=fill, dtype=dtype)
-    result: Tensor = backend.run(volume, stages, shape, order=order, border=border, fill=fill, dtype=dtype)
-    return result
+    return shape

@@ -1,6 +1,7 @@
 """The meaning of every op, in plain torch: slow, and the judge of all other back ends."""
 
 from medframe.kernels.reference.filters import gaussian
+from medframe.kernels.reference.labels import SAME_SHARE, label_vote
 from medframe.kernels.reference.sampling import (
     displace,
     field,
@@ -19,11 +20,13 @@ from medframe.kernels.reference.sampling import (
 )
 
 __all__ = [
+    "SAME_SHARE",
     "displace",
     "field",
     "fold",
     "gaussian",
     "jacobian",
+    "label_vote",
     "outside",
     "pull",
     "read_at",

@@ -1,0 +1,57 @@
+"""The meaning of the ops that decide on classes while they resample."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from medframe.kernels.reference.filters import gaussian
+from medframe.kernels.reference.sampling import outside, pull
+from medframe.kernels.stages import Border, Stages
+
+SAME_SHARE = 1e-6  # shares of classes that differ by no more than this are equal
+
+
+def label_vote(
+    labels: Tensor,
+    stages: Stages,
+    shape: Sequence[int],
+    *,
+    order: int,
+    border: Border,
+    fill: float,
+    smooth: Sequence[float],
+    read: Callable[..., Tensor] = pull,
+) -> Tensor:
+    """Resample labels (C, *in) as if every class were a volume of zeros and ones; the largest share wins.
+
+    Shares are float64. Classes are asked in rising order, and one takes the lead when its share passes the leader's
+    by more than 1e-6: of equal shares the lowest class wins, also where rounding made them a little unequal. With
+    border "zero" all beyond the edge is of class `fill`. `read` pulls each class's share.
+    """
+    beyond = int(outside(fill, labels.dtype))
+    classes = sorted({int(v) for v in torch.unique(labels)} | ({beyond} if border == "zero" else set()))
+    out = torch.full((labels.shape[0], *shape), classes[0], dtype=labels.dtype, device=labels.device)
+    best: Tensor | None = None
+    for value in classes:
+        share = (labels == value).to(torch.float64)
+        if any(smooth):
+            share = gaussian(share, smooth, truncate=3.0)
+        share = read(
+            share,
+            stages,
+            shape,
+            order=order,
+            border=border,
+            fill=float(value == beyond),
+            dtype=torch.float64,
+        )
+        if best is None:
+            best = share
+            continue
+        wins = share > best + SAME_SHARE
+        out = torch.where(wins, torch.tensor(value, dtype=out.dtype, device=out.device), out)
+        best = torch.where(wins, share, best)
+    return out
