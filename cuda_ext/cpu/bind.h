@@ -43,7 +43,9 @@ inline Kind kind_of(const py::array &array) {
     const char kind = array.dtype().kind();
     switch (array.itemsize()) {
         case 1: return kind == 'b' ? Kind::BOOL : kind == 'u' ? Kind::U8 : Kind::I8;
-        case 2: return kind == 'u' ? Kind::U16 : kind == 'i' ? Kind::I16 : Kind::BITS16;
+        case 2:  // numpy has no bfloat16: it comes as bytes without a meaning
+            if (kind == 'f') return Kind::F16;
+            return kind == 'u' ? Kind::U16 : kind == 'i' ? Kind::I16 : kind == 'V' ? Kind::BF16 : Kind::BITS16;
         case 4: return kind == 'f' ? Kind::F32 : kind == 'i' ? Kind::I32 : Kind::BITS32;
         case 8: return kind == 'f' ? Kind::F64 : Kind::BITS64;
         default: throw std::invalid_argument("voxels of " + std::to_string(array.itemsize()) + " bytes");

@@ -1,6 +1,4 @@
 // The label vote: of the classes around a place, weighted as linear interpolation weights voxels, the heaviest.
-#include <omp.h>
-
 #include <algorithm>
 
 #include "bend.h"
@@ -62,8 +60,8 @@ T vote_at(const T *in, const Grid &g, double z, double y, double x, Border borde
 template <class T>
 class Voter {
   public:
-    Voter(const Job &job, const std::vector<Bend> &bends, T fill)
-        : job_(job), bends_(bends), grid_(job.in_size), in_(static_cast<const T *>(job.in)), fill_(fill) {
+    Voter(const Job &job, const Route &route, T fill)
+        : job_(job), route_(route), grid_(job.in_size), in_(static_cast<const T *>(job.in)), fill_(fill) {
         for (int a = 0; a < 3; ++a) {
             lo_[a] = 0;
             hi_[a] = job.in_size[a] - 1;
@@ -73,13 +71,14 @@ class Voter {
         if (grid_.n[2] < 2) hi_[2] = -1;  // no room for a row of taps
     }
 
+    void prepare(VoteScratch &) const {}
+
     void row(int i, int j, VoteScratch &s) const {
         const int w = job_.out_size[2];
         const Index start = (Index(i) * job_.out_size[1] + j) * w;
         for (int k = 0; k < w; k += BLOCK) {
             const int n = std::min(BLOCK, w - k);
-            if (bends_.empty()) fill_places(Line(job_.lead, i, j), k, n, s.p);
-            for (std::size_t b = 0; b < bends_.size(); ++b) bends_[b].carry(i, j, k, n, s.p, s.bends[b]);
+            route_.places(i, j, k, n, s.p, s.bends);
             fold_places(s.p, n, grid_.n, job_.border);
             classify(s.p, n, lo_, hi_, touch_lo_, touch_hi_, s.how);
             for (int q = 0, end; q < n; q = end) {
@@ -103,7 +102,7 @@ class Voter {
 
   private:
     const Job &job_;
-    const std::vector<Bend> &bends_;
+    const Route &route_;
     const Grid grid_;
     const T *in_;
     const T fill_;
@@ -114,18 +113,8 @@ class Voter {
 
 template <class T>
 void vote_rows(const Job &job, T fill) {
-    std::vector<Bend> bends;
-    for (std::size_t b = 0; b < job.knots.size(); ++b)
-        bends.emplace_back(job.knots[b], b == 0 ? &job.lead : nullptr, job.out_size);
-    const Voter<T> voter(job, bends, fill);
-    std::vector<VoteScratch> scratch(job.threads);
-    for (auto &s : scratch)
-        for (const Bend &b : bends) s.bends.push_back(b.scratch());
-    const Index rows = Index(job.out_size[0]) * job.out_size[1];
-#pragma omp parallel for schedule(dynamic, 16) num_threads(job.threads) if (job.threads > 1)
-    for (Index r = 0; r < rows; ++r)
-        voter.row(static_cast<int>(r / job.out_size[1]), static_cast<int>(r % job.out_size[1]),
-                  scratch[omp_get_thread_num()]);
+    const Route route(job);
+    for_rows<VoteScratch>(job, route, Voter<T>(job, route, fill));
 }
 
 template void vote_rows(const Job &, std::uint8_t);

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from medframe.base.errors import BadArgument, BadLabel
-from medframe.kernels import label_vote, native, reference
+from medframe.kernels import label_vote, logit_argmax, native, reference
 from medframe.kernels.stages import BORDERS, Knots
 
 DTYPES = (torch.uint8, torch.int8, torch.uint16, torch.int16, torch.int32, torch.int64, torch.bool)
@@ -117,3 +117,96 @@ def test_bad_votes_are_told(change, error, message):
     call = {"labels": torch.zeros(1, 4, 4, dtype=torch.uint8), "stages": [np.eye(3)], "shape": (4, 4), **change}
     with pytest.raises(error, match=message):
         label_vote(call.pop("labels"), call.pop("stages"), call.pop("shape"), **call)
+
+
+LOGITS = (torch.float32, torch.float16, torch.bfloat16)
+
+
+@pytest.mark.parametrize("order", [0, 1, 3])
+@pytest.mark.parametrize("rank", [1, 2, 3])
+def test_the_decision_is_that_of_resampled_volumes(core, chain, kind, rank, order):
+    for n, (shape, in_shape) in enumerate(SHAPES[rank]):
+        classes = 1 if n == 1 else 4
+        rng = np.random.default_rng(n)
+        stages = chain(kind, rng, shape, in_shape)
+        border, dtype = BORDERS[(n + order) % 4], LOGITS[(n + rank) % 3]
+        logits = torch.from_numpy(rng.normal(size=(classes, *in_shape))).to(dtype)
+        fill = [2.0, -1.0, 0.5, 3.0][:classes]
+        each = [
+            reference.pull(
+                logits[k : k + 1].double(), stages, shape, order=order, border=border, fill=fill[k], dtype=torch.float64
+            )
+            for k in range(classes)
+        ]
+        volumes = torch.cat(each)
+        options = {"order": order, "border": border, "fill": fill}
+        likely = logit_argmax(logits, stages, shape, **options, probabilities=[1, 0])
+        if classes == 1:
+            due, margin = (volumes > 0).long(), volumes.abs()
+            share = torch.cat([torch.sigmoid(volumes), torch.sigmoid(-volumes)])
+        else:
+            top = volumes.topk(2, 0).values
+            due, margin = volumes.argmax(0, keepdim=True), top[:1] - top[1:]
+            share = torch.softmax(volumes, 0)[[1, 0]]
+        labels = logit_argmax(logits, stages, shape, **options)
+        assert labels.shape == (1, *shape)
+        assert labels.dtype == torch.uint8
+        clear = margin > 1e-3
+        assert clear.any()
+        assert torch.equal(labels.long()[clear], due[clear])
+        assert likely.dtype == torch.float32
+        assert float((likely - share).abs().max()) < 1e-3
+        monkey = {**options, "dtype": torch.int16, "probabilities": None}
+        told = reference.logit_argmax(logits, stages, shape, **monkey)
+        assert torch.equal(told.long()[clear], due[clear])
+
+
+def test_equal_logits_and_numbers_that_are_none(core):
+    logits = torch.tensor([[1.0, 2.0, float("nan"), 0.0], [1.0, 3.0, 1.0, float("nan")]])
+    for back_end in (native, reference):
+        found = back_end.logit_argmax(
+            logits,
+            [np.eye(2)],
+            (4,),
+            order=0,
+            border="border",
+            fill=[0.0, 0.0],
+            dtype=torch.uint8,
+            probabilities=None,
+        )
+        assert found.tolist() == [[0, 1, 0, 0]]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"logits": torch.zeros(2, 4, 4, dtype=torch.int16)}, "floating"),
+        ({"dtype": torch.int32}, "hold"),
+        ({"logits": torch.zeros(257, 4, 4)}, "hold"),
+        ({"fill": (1.0, 2.0, 3.0)}, "fill"),
+        ({"probabilities": [2]}, "class"),
+        ({"probabilities": []}, "class"),
+    ],
+)
+def test_bad_decisions_are_told(change, message):
+    call = {"logits": torch.zeros(2, 4, 4), "stages": [np.eye(3)], "shape": (4, 4), **change}
+    with pytest.raises(BadArgument, match=message):
+        logit_argmax(call.pop("logits"), call.pop("stages"), call.pop("shape"), **call)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_sixteen_bits_are_read_and_written_exactly(core, dtype):
+    """All bit patterns through a copy of order 1, to float32 and back, are what torch makes of them."""
+    every = torch.arange(-(1 << 15), 1 << 15, dtype=torch.int32).to(torch.int16).view(dtype)
+    volume = every[every.isfinite()].reshape(1, 1, -1)
+    shape = tuple(volume.shape[1:])
+    options = {"order": 1, "border": "border", "fill": 0.0}
+    wide = native.pull(volume, [np.eye(3)], shape, **options, dtype=torch.float32)
+    assert torch.equal(wide, volume.float())
+    for stages in ([np.eye(3)], [np.eye(3), Knots(torch.zeros(2, 2, 2), np.eye(3), 1)]):
+        assert torch.equal(native.pull(volume, stages, shape, **options, dtype=dtype), volume)
+    between = native.pull(volume, [np.array([[1, 0, 0], [0, 1, 0.3], [0, 0, 1.0]])], shape, **options, dtype=dtype)
+    exact = native.pull(
+        volume, [np.array([[1, 0, 0], [0, 1, 0.3], [0, 0, 1.0]])], shape, **options, dtype=torch.float32
+    )
+    assert torch.equal(between, exact.to(dtype))

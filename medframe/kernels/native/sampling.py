@@ -9,7 +9,7 @@ place that is not a number reads the fill, or voxel 0. The result does not depen
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
@@ -29,6 +29,8 @@ _COMPUTED = (
     torch.int16,
     torch.int32,
     torch.bool,
+    torch.float16,
+    torch.bfloat16,
 )
 _BITS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 KnotsList: TypeAlias = list[tuple[NDArray[np.float32], int, NDArray[np.float64], NDArray[np.float64]]]
@@ -86,13 +88,15 @@ def pull(
     border: Border,
     fill: float,
     dtype: torch.dtype,
+    out: Tensor | None = None,
 ) -> Tensor:
     """Serve a pull; see `reference.pull` for its meaning."""
     native = library.core()
     assert native is not None  # declines_pull was asked
     source, fill_bits, threads = volume.detach(), 0, torch.get_num_threads()
     in_axes, in_shape = as_3d(volume.shape[1:])
-    out = torch.empty((volume.shape[0], *shape), dtype=dtype)
+    if out is None:
+        out = torch.empty((volume.shape[0], *shape), dtype=dtype)
     given, taken = source, out
     if order == 0:
         outside = reference.outside(fill, volume.dtype)
@@ -105,8 +109,8 @@ def pull(
         native.prefilter(given.numpy().reshape(-1, *in_shape), border == "wrap", threads)
     out_shape, lead, knots = route(stages, shape, in_axes)
     native.pull(
-        given.contiguous().numpy().reshape(-1, *in_shape),
-        taken.numpy().reshape(-1, *out_shape),
+        as_numpy(given.contiguous()).reshape(-1, *in_shape),
+        as_numpy(taken).reshape(-1, *out_shape),
         lead,
         knots,
         order,
@@ -116,6 +120,13 @@ def pull(
         threads,
     )
     return out
+
+
+def as_numpy(tensor: Tensor) -> NDArray[Any]:
+    """The same memory as an array; bfloat16, which numpy lacks, as bytes by twos."""
+    if tensor.dtype == torch.bfloat16:
+        return tensor.view(torch.int16).numpy().view("V2")
+    return tensor.numpy()
 
 
 def route(
@@ -138,7 +149,7 @@ def as_3d(sizes: Sequence[int]) -> tuple[list[int], tuple[int, ...]]:
     return stands, (1,) * (3 - rank) + tuple(int(sizes[a]) for a in order)
 
 
-def _embed(matrix: Matrix, rows: Sequence[int], columns: Sequence[int]) -> NDArray[np.float64]:
+def embed(matrix: Matrix, rows: Sequence[int], columns: Sequence[int]) -> NDArray[np.float64]:
     """A (d + 1, d + 1) matrix among 4 x 4 ones, its axes where `rows` and `columns` say; the others stay at 0."""
     out = np.zeros((4, 4))
     out[3, 3] = 1
@@ -164,11 +175,11 @@ def normal_form(
             full = np.zeros((3, *(1,) * (3 - rank), *values.shape[1:]), np.float32) if rank < 3 else values
             if rank < 3:
                 full[3 - rank :] = values.reshape(rank, *full.shape[1:])
-            knots.append((np.ascontiguousarray(full), stage.order, _embed(stage.matrix, plain, plain), np.eye(4)))
+            knots.append((np.ascontiguousarray(full), stage.order, embed(stage.matrix, plain, plain), np.eye(4)))
         elif knots:
-            knots[-1] = (*knots[-1][:3], _embed(stage, plain, plain) @ knots[-1][3])
+            knots[-1] = (*knots[-1][:3], embed(stage, plain, plain) @ knots[-1][3])
         else:
-            lead = _embed(stage, plain, plain) @ lead
+            lead = embed(stage, plain, plain) @ lead
     if knots:
         knots[-1] = (*knots[-1][:3], leave @ knots[-1][3])
     else:

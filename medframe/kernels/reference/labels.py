@@ -55,3 +55,54 @@ def label_vote(
         out = torch.where(wins, torch.tensor(value, dtype=out.dtype, device=out.device), out)
         best = torch.where(wins, share, best)
     return out
+
+
+def logit_argmax(
+    logits: Tensor,
+    stages: Stages,
+    shape: Sequence[int],
+    *,
+    order: int,
+    border: Border,
+    fill: Sequence[float],
+    dtype: torch.dtype,
+    probabilities: Sequence[int] | None,
+    read: Callable[..., Tensor] = pull,
+) -> Tensor:
+    """Resample logits (C, *in) and decide: the class of the highest, or the softmax of some classes.
+
+    Of equal logits the lowest class wins, and NaN never takes the lead. One channel is the logit of class 1 against
+    class 0: class 1 wins where it is positive. Each class is read and dropped again, so that memory holds as many
+    volumes as are returned and three more. Values between voxels are float32 (float64 for float64 logits).
+    """
+    work = torch.float64 if logits.dtype == torch.float64 else torch.float32
+
+    def one(k: int) -> Tensor:
+        return read(logits[k : k + 1], stages, shape, order=order, border=border, fill=fill[k], dtype=work)
+
+    classes = logits.shape[0]
+    if probabilities is not None:
+        if classes == 1:
+            likely = torch.sigmoid(one(0))
+            return torch.cat([likely if c == 1 else 1 - likely for c in probabilities])
+        most = one(0)
+        for k in range(1, classes):
+            most = torch.maximum(most, one(k))
+        kept: dict[int, Tensor] = {}
+        total = torch.zeros_like(most)
+        for k in range(classes):
+            share = torch.exp(one(k) - most)
+            total += share
+            if k in probabilities:
+                kept[k] = share
+        return torch.cat([kept[k] / total for k in probabilities])
+    if classes == 1:
+        return (one(0) > 0).to(dtype)
+    best = one(0)
+    winner = torch.zeros(best.shape, dtype=dtype, device=logits.device)
+    for k in range(1, classes):
+        value = one(k)
+        wins = value > best
+        winner[wins] = k
+        best = torch.where(wins, value, best)
+    return winner
