@@ -18,6 +18,68 @@ namespace medframe {
 
 using Index = long long;
 
+// The two types of 16 bits as their bits. They are only read here, as floats, and float arithmetic is used throughout.
+struct Half {
+    unsigned short bits;
+};
+struct Bfloat {
+    unsigned short bits;
+};
+
+MF_HD float float_of_bits(unsigned bits) {
+#if defined(__CUDA_ARCH__)
+    return __uint_as_float(bits);
+#else
+    float value;
+    __builtin_memcpy(&value, &bits, sizeof value);
+    return value;
+#endif
+}
+
+MF_HD unsigned bits_of_float(float value) {
+#if defined(__CUDA_ARCH__)
+    return __float_as_uint(value);
+#else
+    unsigned bits;
+    __builtin_memcpy(&bits, &value, sizeof bits);
+    return bits;
+#endif
+}
+
+// Voxels as numbers. The exponent of a Half is moved by a multiplication, which also makes its subnormals right.
+template <class T>
+MF_HD T number(T v) {
+    return v;
+}
+MF_HD float number(Bfloat v) { return float_of_bits(unsigned(v.bits) << 16); }
+MF_HD float number(Half v) {
+    const unsigned h = v.bits, size = h & 0x7fffu;
+    const float scaled = float_of_bits(size << 13) * 5192296858534827628530496329220096.0f;  // 2^112
+    const unsigned finite = bits_of_float(scaled), other = 0x7f800000u | size << 13;
+    return float_of_bits((size < 0x7c00u ? finite : other) | (h & 0x8000u) << 16);
+}
+
+// Floats rounded to the nearest value of 16 bits, ties to even.
+MF_HD Bfloat bfloat_of(float v) {
+    const unsigned u = bits_of_float(v);
+    const unsigned rounded_bits = (u + 0x7fffu + (u >> 16 & 1u)) >> 16;
+    Bfloat out;
+    out.bits = static_cast<unsigned short>(v == v ? rounded_bits : (u >> 16 | 0x40u));
+    return out;
+}
+MF_HD Half half_of(float v) {
+    const unsigned u = bits_of_float(v), sign = u >> 16 & 0x8000u, size = u & 0x7fffffffu;
+    const unsigned normal = (size - 0x38000000u + 0xfffu + (size >> 13 & 1u)) >> 13;
+    // below 2^-14 the sum with 0.5 leaves the multiples of 2^-24 in the lowest bits, rounded by the FPU
+    const unsigned tiny = bits_of_float(float_of_bits(size) + 0.5f) - 0x3f000000u;
+    unsigned h = size < 0x38800000u ? tiny : normal;
+    h = size < 0x477ff000u ? h : 0x7c00u;
+    h = size > 0x7f800000u ? 0x7e00u : h;
+    Half out;
+    out.bits = static_cast<unsigned short>(h | sign);
+    return out;
+}
+
 // the order of BORDERS in medframe/kernels/stages.py
 enum Border : int { ZERO = 0, EDGE = 1, REFLECT = 2, WRAP = 3 };
 
@@ -99,6 +161,16 @@ MF_HD void spline_weights(double t, Real *w) {
     w[3] = static_cast<Real>(t * t * t / 6);
 }
 
+// Their derivatives by t.
+template <class Real>
+MF_HD void spline_slopes(double t, Real *w) {
+    const double s = 1 - t;
+    w[0] = static_cast<Real>(-s * s / 2);
+    w[1] = static_cast<Real>((3 * t * t - 4 * t) / 2);
+    w[2] = static_cast<Real>((4 * s - 3 * s * s) / 2);
+    w[3] = static_cast<Real>(t * t / 2);
+}
+
 // What one axis contributes to a value: the voxels to read and their weights. Taps outside a ZERO border have weight 0
 // and an index that is safe to read; `cover` is the share of the axis that lies inside, exactly 1 where all of it does.
 // The value is sum(weights * voxels) + fill * (1 - product of covers).
@@ -146,6 +218,80 @@ MF_HD Taps<ORDER, Real> taps(double x, Index n, Border border) {
     }
     if (!whole) out.cover = covered;
     return out;
+}
+
+// The derivatives by x of the weights and the cover of `taps`. At a kink, which order 1 has at whole places, they are
+// those towards higher x; at the ends of a spline, those of the inside.
+template <int ORDER, class Real>
+struct Slopes {
+    static constexpr int N = ORDER + 1;
+    Real weight[N];
+    Real cover;
+};
+
+template <int ORDER, class Real>
+MF_HD Slopes<ORDER, Real> slopes(double x, Index n, Border border) {
+    Slopes<ORDER, Real> out;
+    out.cover = 0;
+    for (int k = 0; k < Slopes<ORDER, Real>::N; ++k) out.weight[k] = 0;
+    if (ORDER == 0) return out;
+    x = held(x, -FAR_OUT, FAR_OUT);
+    if (ORDER == 1) {
+        const Index first = static_cast<Index>(floor_of(x));
+        for (int k = 0; k < 2; ++k) {
+            if (border == ZERO && !inside(first + k, n)) continue;
+            out.weight[ORDER == 1 ? k : 0] = k == 0 ? Real(-1) : Real(1);
+            out.cover += k == 0 ? Real(-1) : Real(1);
+        }
+        return out;
+    }
+    Real w[4];
+    if (border == ZERO || border == EDGE) {
+        const double on = held(x, 0, static_cast<double>(n - 1)), off = x < on ? on - x : x - on;
+        if (off > 0) {
+            if (border == EDGE || off >= 1) return out;
+            out.cover = x < on ? Real(1) : Real(-1);
+            spline_weights(on - floor_of(on), w);
+            for (int k = 0; k < Slopes<ORDER, Real>::N; ++k) out.weight[k] = w[k] * out.cover;
+            return out;
+        }
+    }
+    spline_slopes(x - floor_of(x), w);
+    for (int k = 0; k < Slopes<ORDER, Real>::N; ++k) out.weight[k] = w[k];
+    return out;
+}
+
+// Shares of classes that differ by no more than this are equal.
+constexpr double SAME_SHARE = 1e-6;
+
+// The class that wins a vote of n >= 1 taps, which are (label, share); both arrays are used up. Equal labels are added
+// up. Classes are asked in rising order, and one takes the lead when its share passes the leader's by more than
+// SAME_SHARE: of equal shares the lowest class wins.
+template <class T>
+MF_HD T winner(T *label, double *share, int n) {
+    int classes = 0;
+    for (int k = 0; k < n; ++k) {
+        const T own = label[k];
+        const double w = share[k];
+        if (w == 0) continue;
+        int at = classes;  // insertion into the classes found so far, which stand in rising order
+        while (at > 0 && own < label[at - 1]) --at;
+        if (at > 0 && label[at - 1] == own) {
+            share[at - 1] += w;
+            continue;
+        }
+        for (int r = classes; r > at; --r) {
+            label[r] = label[r - 1];
+            share[r] = share[r - 1];
+        }
+        label[at] = own;
+        share[at] = w;
+        ++classes;
+    }
+    int lead = 0;
+    for (int k = 1; k < classes; ++k)
+        if (share[k] > share[lead] + SAME_SHARE) lead = k;
+    return label[lead];
 }
 
 // A value rounded half to even and saturated, for an integer type with limits lo and hi; NaN becomes 0. The sum with

@@ -2,6 +2,8 @@
 #ifndef MEDFRAME_BEND_H
 #define MEDFRAME_BEND_H
 
+#include <omp.h>
+
 #include "sample.h"
 
 namespace medframe {
@@ -40,6 +42,47 @@ class Bend {
     std::vector<float> weight_[3];               // and 4 weights, per output index of each axis
     int lo_[3] = {0, 0, 0}, hi_[3] = {1, 1, 1};  // the knots that are touched
 };
+
+// The displacements of a job, and places of its rows by them; without any, rows are straight lines.
+class Route {
+  public:
+    explicit Route(const Job &job) : job_(job) {
+        for (std::size_t b = 0; b < job.knots.size(); ++b)
+            bends_.emplace_back(job.knots[b], b == 0 ? &job.lead : nullptr, job.out_size);
+    }
+
+    std::vector<BendScratch> scratch() const {
+        std::vector<BendScratch> made;
+        for (const Bend &b : bends_) made.push_back(b.scratch());
+        return made;
+    }
+
+    void places(int i, int j, int k, int n, Places &p, std::vector<BendScratch> &s) const {
+        if (bends_.empty()) fill_places(Line(job_.lead, i, j), k, n, p);
+        for (std::size_t b = 0; b < bends_.size(); ++b) bends_[b].carry(i, j, k, n, p, s[b]);
+    }
+
+    bool straight() const { return bends_.empty(); }
+
+  private:
+    const Job &job_;
+    std::vector<Bend> bends_;
+};
+
+// Calls worker.row(i, j, scratch) for every row of the output, on the job's threads. `Scratch` has a member `bends`.
+template <class Scratch, class Worker>
+void for_rows(const Job &job, const Route &route, const Worker &worker) {
+    std::vector<Scratch> scratch(job.threads);  // made here: an exception must not leave a parallel region
+    for (auto &s : scratch) {
+        s.bends = route.scratch();
+        worker.prepare(s);
+    }
+    const Index rows = Index(job.out_size[0]) * job.out_size[1];
+#pragma omp parallel for schedule(dynamic, 16) num_threads(job.threads) if (job.threads > 1)
+    for (Index r = 0; r < rows; ++r)
+        worker.row(static_cast<int>(r / job.out_size[1]), static_cast<int>(r % job.out_size[1]),
+                   scratch[omp_get_thread_num()]);
+}
 
 }  // namespace medframe
 

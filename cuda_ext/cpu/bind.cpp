@@ -8,30 +8,6 @@
 namespace medframe {
 namespace {
 
-Affine affine_of(const py::handle &matrix) {
-    const auto m = py::array_t<double, py::array::c_style | py::array::forcecast>::ensure(matrix);
-    check(m && m.ndim() == 2 && m.shape(0) == 4 && m.shape(1) == 4, "a matrix is 4 x 4");
-    Affine out;
-    for (int r = 0; r < 3; ++r)
-        for (int c = 0; c < 4; ++c) out.m[r][c] = m.at(r, c);
-    return out;
-}
-
-Knots knots_of(const py::tuple &given) {
-    check(given.size() == 4, "knots are (values, order, to_knots, onward)");
-    const auto values = given[0].cast<py::array>();
-    Knots knots;
-    check_volume(values, "knots are a C-ordered (3, n0, n1, n2)");
-    check(values.shape(0) == 3 && kind_of(values) == Kind::F32, "knots are (3, n0, n1, n2) float32");
-    knots.values = static_cast<const float *>(values.data());
-    for (int a = 0; a < 3; ++a) knots.n[a] = static_cast<int>(values.shape(a + 1));
-    knots.order = given[1].cast<int>();
-    check(knots.order == 1 || knots.order == 3, "knots are of order 1 or 3");
-    knots.to_knots = affine_of(given[2]);
-    knots.onward = affine_of(given[3]);
-    return knots;
-}
-
 void pull(const py::array &volume, py::array &out, const py::object &lead, const py::list &knots, int order, int border,
           double fill, std::uint64_t fill_bits, int threads) {
     check_volume(volume, "the volume is a C-ordered (C, D, H, W)");
@@ -47,13 +23,7 @@ void pull(const py::array &volume, py::array &out, const py::object &lead, const
     check(order == 0 || !is_bits(job.in_kind), "voxels of this kind cannot be interpolated");
     check(order != 3 || job.in_kind == Kind::F32 || job.in_kind == Kind::F64,
           "spline coefficients are float32 or float64");
-    job.channels = volume.shape(0);
-    for (int a = 0; a < 3; ++a) {
-        job.in_size[a] = static_cast<int>(volume.shape(a + 1));
-        job.out_size[a] = static_cast<int>(out.shape(a + 1));
-    }
-    job.lead = affine_of(lead);
-    for (const auto &k : knots) job.knots.push_back(knots_of(k.cast<py::tuple>()));
+    describe(job, volume, out, lead, knots);
     job.order = order;
     job.border = static_cast<Border>(border);
     job.fill = fill;
@@ -94,6 +64,7 @@ PYBIND11_MODULE(_core, m) {
           py::arg("threads"));
     m.def("prefilter", &medframe::prefilter_in_place, py::arg("volume").noconvert(), py::arg("periodic"),
           py::arg("threads"));
+    medframe::bind_sampling(m);
 #if defined(__unix__) || defined(__APPLE__)
     pthread_atfork(nullptr, nullptr, [] { medframe::forked = true; });
 #endif

@@ -43,7 +43,9 @@ inline Kind kind_of(const py::array &array) {
     const char kind = array.dtype().kind();
     switch (array.itemsize()) {
         case 1: return kind == 'b' ? Kind::BOOL : kind == 'u' ? Kind::U8 : Kind::I8;
-        case 2: return kind == 'u' ? Kind::U16 : kind == 'i' ? Kind::I16 : Kind::BITS16;
+        case 2:  // numpy has no bfloat16: it comes as bytes without a meaning
+            if (kind == 'f') return Kind::F16;
+            return kind == 'u' ? Kind::U16 : kind == 'i' ? Kind::I16 : kind == 'V' ? Kind::BF16 : Kind::BITS16;
         case 4: return kind == 'f' ? Kind::F32 : kind == 'i' ? Kind::I32 : Kind::BITS32;
         case 8: return kind == 'f' ? Kind::F64 : Kind::BITS64;
         default: throw std::invalid_argument("voxels of " + std::to_string(array.itemsize()) + " bytes");
@@ -61,7 +63,44 @@ inline void check_volume(const py::array &array, const char *what) {
     for (int a = 1; a < 4; ++a) check(array.shape(a) < (Index(1) << 31) - 8, what);
 }
 
+inline Affine affine_of(const py::handle &matrix) {
+    const auto m = py::array_t<double, py::array::c_style | py::array::forcecast>::ensure(matrix);
+    check(m && m.ndim() == 2 && m.shape(0) == 4 && m.shape(1) == 4, "a matrix is 4 x 4");
+    Affine out;
+    for (int r = 0; r < 3; ++r)
+        for (int c = 0; c < 4; ++c) out.m[r][c] = m.at(r, c);
+    return out;
+}
+
+inline Knots knots_of(const py::tuple &given) {
+    check(given.size() == 4, "knots are (values, order, to_knots, onward)");
+    const auto values = given[0].cast<py::array>();
+    Knots knots;
+    check_volume(values, "knots are a C-ordered (3, n0, n1, n2)");
+    check(values.shape(0) == 3 && kind_of(values) == Kind::F32, "knots are (3, n0, n1, n2) float32");
+    knots.values = static_cast<const float *>(values.data());
+    for (int a = 0; a < 3; ++a) knots.n[a] = static_cast<int>(values.shape(a + 1));
+    knots.order = given[1].cast<int>();
+    check(knots.order == 1 || knots.order == 3, "knots are of order 1 or 3");
+    knots.to_knots = affine_of(given[2]);
+    knots.onward = affine_of(given[3]);
+    return knots;
+}
+
+// The lattices and the stages of a job, from a volume (C, D, H, W) to an output (C, D, H, W).
+inline void describe(Job &job, const py::array &volume, const py::array &out, const py::object &lead,
+                     const py::list &knots) {
+    job.channels = volume.shape(0);
+    for (int a = 0; a < 3; ++a) {
+        job.in_size[a] = static_cast<int>(volume.shape(a + 1));
+        job.out_size[a] = static_cast<int>(out.shape(a + 1));
+    }
+    job.lead = affine_of(lead);
+    for (const auto &k : knots) job.knots.push_back(knots_of(k.cast<py::tuple>()));
+}
+
 // one function a family of ops, each in its own bind_*.cpp, called by the module in bind.cpp
+void bind_sampling(py::module_ &m);
 
 }  // namespace medframe
 

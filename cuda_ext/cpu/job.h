@@ -19,7 +19,7 @@
 
 namespace medframe {
 
-enum class Kind { U8, I8, U16, I16, I32, F32, F64, BOOL, BITS8, BITS16, BITS32, BITS64 };
+enum class Kind { U8, I8, U16, I16, I32, F32, F64, F16, BF16, BOOL, BITS8, BITS16, BITS32, BITS64 };
 
 // An affine map of (z, y, x): rows are output axes, the last column is the offset.
 struct Affine {
@@ -104,6 +104,39 @@ int bytes_of(Kind kind);
 void pull_separable(const Job &job, const int *follows);
 void pull_rows(const Job &job);
 
+// The label vote of order 1 over integers of type T: in and out of `job` are T.
+template <class T>
+void vote_rows(const Job &job, T fill);
+
+// A displacement whose gradient may be wanted: x -> x + f(to_knots(x)) for the places x = lead(o) of a job, with `Real`
+// values (3, n0, n1, n2) that are not rounded to float.
+struct FieldJob {
+    const void *values = nullptr;
+    int n[3] = {1, 1, 1};
+    int order = 1;
+    Affine to_knots;
+};
+
+// A sampling at last(x): x the places of the job's route, or of its lead and a field. The pointers are null for
+// gradients that are not wanted; `grad_volume`, `grad_field` and `grad_last` (3 x 4) are added to.
+struct SampleJob {
+    Job job;
+    FieldJob field;
+    Affine last;
+    const void *grad_out = nullptr;
+    void *grad_volume = nullptr, *grad_field = nullptr;
+    double *grad_last = nullptr;
+};
+
+template <class Real>
+void sample_rows(const SampleJob &job);
+template <class Real>
+void sample_gradients(const SampleJob &job);
+
+// Decides between the channels of `job.in`, which are classes of floats, at order 1: labels (1, *out) of U8 or I16, or
+// F32 probabilities of the `chosen` classes. `fill` is one number a class.
+void decide_rows(const Job &job, const std::vector<float> &fill, const std::vector<int> &chosen);
+
 // Turns voxels (channels, *size) into cubic B-spline coefficients, in place.
 template <class Real>
 void prefilter(Real *data, Index channels, const int *size, bool periodic, int threads);
@@ -119,6 +152,8 @@ void with_voxels(Kind kind, F &&f) {
         case Kind::I16: return f(std::int16_t(), float());
         case Kind::I32: return f(std::int32_t(), float());
         case Kind::F64: return f(double(), double());
+        case Kind::F16: return f(Half(), float());
+        case Kind::BF16: return f(Bfloat(), float());
         default: return f(float(), float());
     }
 }

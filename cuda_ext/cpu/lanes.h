@@ -69,6 +69,13 @@ MF_HD four<float> quad(const std::int8_t *p, Index step) { return quad_of_small(
 MF_HD four<float> quad(const std::uint16_t *p, Index step) { return quad_of_small(p, step); }
 MF_HD four<float> quad(const std::int16_t *p, Index step) { return quad_of_small(p, step); }
 
+template <class T>
+MF_HD four<float> quad_of_half(const T *p, Index step) {
+    return four<float>{number(p[0]), number(p[1]), number(p[step]), number(p[step + 1])};
+}
+MF_HD four<float> quad(const Half *p, Index step) { return quad_of_half(p, step); }
+MF_HD four<float> quad(const Bfloat *p, Index step) { return quad_of_half(p, step); }
+
 template <class Real>
 MF_HD void transpose4(four<Real> &a, four<Real> &b, four<Real> &c, four<Real> &d) {
     using M = typename Four<Real>::Mask;

@@ -1,6 +1,4 @@
 // Any pull: each output row is a row of places, carried through the stages and sampled block by block.
-#include <omp.h>
-
 #include <algorithm>
 #include <cstring>
 
@@ -33,9 +31,9 @@ void clip(double start, double step, double lo, double hi, int &first, int &seco
 template <int ORDER, class T, class Real>
 class Sampler {
   public:
-    Sampler(const Job &job, const std::vector<Bend> &bends)
+    Sampler(const Job &job, const Route &route)
         : job_(job),
-          bends_(bends),
+          route_(route),
           grid_(job.in_size),
           in_(static_cast<const T *>(job.in)),
           fill_(static_cast<Real>(job.fill)),
@@ -51,10 +49,12 @@ class Sampler {
         if (grid_.n[2] < ORDER + 1) hi_[2] = -1;  // no room for a row of taps
     }
 
+    void prepare(Scratch<Real> &) const {}
+
     void row(int i, int j, Scratch<Real> &s) const {
         const int w = job_.out_size[2];
         const Index start = (Index(i) * job_.out_size[1] + j) * w;
-        if (!bends_.empty()) return blocks(i, j, 0, w, start, s);
+        if (!route_.straight()) return blocks(i, j, 0, w, start, s);
         const Line line(job_.lead, i, j);
         for (int a = 0; a < 3; ++a)  // so far out, or no number: rounding is no longer small against a voxel
             if (!(std::abs(line.start[a]) + std::abs(line.step[a]) * w <= FAR_OUT)) return blocks(i, j, 0, w, start, s);
@@ -83,8 +83,7 @@ class Sampler {
     void blocks(int i, int j, int k0, int k1, Index start, Scratch<Real> &s) const {
         for (int k = k0; k < k1; k += BLOCK) {
             const int n = std::min(BLOCK, k1 - k);
-            if (bends_.empty()) fill_places(Line(job_.lead, i, j), k, n, s.p);
-            for (std::size_t b = 0; b < bends_.size(); ++b) bends_[b].carry(i, j, k, n, s.p, s.bends[b]);
+            route_.places(i, j, k, n, s.p, s.bends);
             fold_places(s.p, n, grid_.n, job_.border);
             classify(s.p, n, lo_, hi_, touch_lo_, touch_hi_, s.how);
             for (int q = 0, end; q < n; q = end) {
@@ -137,7 +136,7 @@ class Sampler {
     }
 
     const Job &job_;
-    const std::vector<Bend> &bends_;
+    const Route &route_;
     const Grid grid_;
     const T *in_;
     const Real fill_;
@@ -150,9 +149,9 @@ class Sampler {
 template <class T>
 class Sampler<0, T, float> {
   public:
-    Sampler(const Job &job, const std::vector<Bend> &bends)
+    Sampler(const Job &job, const Route &route)
         : job_(job),
-          bends_(bends),
+          route_(route),
           grid_(job.in_size),
           in_(static_cast<const T *>(job.in)),
           store_(store_for(job.in_kind, job.out_kind)),
@@ -160,14 +159,15 @@ class Sampler<0, T, float> {
         std::memcpy(&fill_, &job.fill_bits, sizeof fill_);
     }
 
+    void prepare(Scratch<float> &) const {}
+
     void row(int i, int j, Scratch<float> &s) const {
         const int w = job_.out_size[2];
         const Index start = (Index(i) * job_.out_size[1] + j) * w;
         T values[BLOCK];
         for (int k = 0; k < w; k += BLOCK) {
             const int n = std::min(BLOCK, w - k);
-            if (bends_.empty()) fill_places(Line(job_.lead, i, j), k, n, s.p);
-            for (std::size_t b = 0; b < bends_.size(); ++b) bends_[b].carry(i, j, k, n, s.p, s.bends[b]);
+            route_.places(i, j, k, n, s.p, s.bends);
             nearest_spots(s.p, n, grid_, job_.border, s.spots.at);
             for (Index c = 0; c < job_.channels; ++c) {
                 const T *in = in_ + c * job_.in_voxels();
@@ -184,7 +184,7 @@ class Sampler<0, T, float> {
 
   private:
     const Job &job_;
-    const std::vector<Bend> &bends_;
+    const Route &route_;
     const Grid grid_;
     const T *in_;
     T fill_;
@@ -194,18 +194,8 @@ class Sampler<0, T, float> {
 
 template <int ORDER, class T, class Real>
 void run(const Job &job) {
-    std::vector<Bend> bends;
-    for (std::size_t b = 0; b < job.knots.size(); ++b)
-        bends.emplace_back(job.knots[b], b == 0 ? &job.lead : nullptr, job.out_size);
-    const Sampler<ORDER, T, Real> sampler(job, bends);
-    std::vector<Scratch<Real>> scratch(job.threads);  // made here: an exception must not leave a parallel region
-    for (auto &s : scratch)
-        for (const Bend &b : bends) s.bends.push_back(b.scratch());
-    const Index rows = Index(job.out_size[0]) * job.out_size[1];
-#pragma omp parallel for schedule(dynamic, 16) num_threads(job.threads) if (job.threads > 1)
-    for (Index r = 0; r < rows; ++r)
-        sampler.row(static_cast<int>(r / job.out_size[1]), static_cast<int>(r % job.out_size[1]),
-                    scratch[omp_get_thread_num()]);
+    const Route route(job);
+    for_rows<Scratch<Real>>(job, route, Sampler<ORDER, T, Real>(job, route));
 }
 
 }  // namespace

@@ -153,8 +153,8 @@ MF_CLONES void linear_taps(const T *__restrict in, const Grid &g, const Spots<Re
         const Real tz = wz[q], ty = wy[q], tx = wx[q];
         for (int k = 0; k < 2; ++k) {
             const T *p = in + s.at[q] + k;
-            const Real near = mix<Real>(p[0], p[plane], tz, 1 - tz),
-                       far = mix<Real>(p[row], p[plane + row], tz, 1 - tz);
+            const Real near = mix<Real>(number(p[0]), number(p[plane]), tz, 1 - tz),
+                       far = mix<Real>(number(p[row]), number(p[plane + row]), tz, 1 - tz);
             line[k] = mix<Real>(near, far, ty, 1 - ty);
         }
         out[q] = mix<Real>(line[0], line[1], tx, 1 - tx);
@@ -212,7 +212,7 @@ Real value_at(const T *in, const Grid &g, double z, double y, double x, Border b
         for (int j = 0; j <= ORDER; ++j)
             for (int k = 0; k <= ORDER; ++k) {
                 const Real w = tz.weight[i] * ty.weight[j] * tx.weight[k];
-                if (w != 0) sum += w * static_cast<Real>(in[g.at(int(tz.at[i]), int(ty.at[j]), int(tx.at[k]))]);
+                if (w != 0) sum += w * static_cast<Real>(number(in[g.at(int(tz.at[i]), int(ty.at[j]), int(tx.at[k]))]));
             }
     return cover == 1 ? sum : sum + fill * (1 - cover);
 }

@@ -21,17 +21,17 @@ MF_CLONES void sum_rows(const T *const *rows, const Real *weight, int count, Ind
     const Real wa = weight[0], wb = weight[1], wc = weight[2], wd = weight[3];
     switch (count) {
         case 1:
-            for (Index x = 0; x < n; ++x) out[x] = wa * Real(a[x]);
+            for (Index x = 0; x < n; ++x) out[x] = wa * Real(number(a[x]));
             break;
         case 2:
-            for (Index x = 0; x < n; ++x) out[x] = wa * Real(a[x]) + wb * Real(b[x]);
+            for (Index x = 0; x < n; ++x) out[x] = wa * Real(number(a[x])) + wb * Real(number(b[x]));
             break;
         case 3:
-            for (Index x = 0; x < n; ++x) out[x] = wa * Real(a[x]) + wb * Real(b[x]) + wc * Real(c[x]);
+            for (Index x = 0; x < n; ++x) out[x] = wa * Real(number(a[x])) + wb * Real(number(b[x])) + wc * Real(number(c[x]));
             break;
         default:
             for (Index x = 0; x < n; ++x)
-                out[x] = (wa * Real(a[x]) + wb * Real(b[x])) + (wc * Real(c[x]) + wd * Real(d[x]));
+                out[x] = (wa * Real(number(a[x])) + wb * Real(number(b[x]))) + (wc * Real(number(c[x])) + wd * Real(number(d[x])));
     }
 }
 

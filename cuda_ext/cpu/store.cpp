@@ -29,6 +29,19 @@ MF_CLONES void truth(const From *__restrict from, std::uint8_t *__restrict to, I
     for (Index k = 0; k < n; ++k) to[k] = !(from[k] <= From(0.5) && from[k] >= From(-0.5));
 }
 
+MF_CLONES void halve(const float *__restrict from, Half *__restrict to, Index n) {
+    for (Index k = 0; k < n; ++k) to[k] = half_of(from[k]);
+}
+
+MF_CLONES void shorten(const float *__restrict from, Bfloat *__restrict to, Index n) {
+    for (Index k = 0; k < n; ++k) to[k] = bfloat_of(from[k]);
+}
+
+template <class From>
+MF_CLONES void widen(const From *__restrict from, float *__restrict to, Index n) {
+    for (Index k = 0; k < n; ++k) to[k] = number(from[k]);
+}
+
 template <class From, class To, void (*F)(const From *, To *, Index)>
 void erased(const void *from, void *to, Index n) {
     F(static_cast<const From *>(from), static_cast<To *>(to), n);
@@ -69,6 +82,8 @@ int bytes_of(Kind kind) {
         case Kind::BITS8: return 1;
         case Kind::U16:
         case Kind::I16:
+        case Kind::F16:
+        case Kind::BF16:
         case Kind::BITS16: return 2;
         case Kind::I32:
         case Kind::F32:
@@ -82,6 +97,10 @@ Store store_for(Kind from, Kind to) {
     if (from == to) {
         const int bytes = bytes_of(from);
         store = bytes == 1 ? copy<1> : bytes == 2 ? copy<2> : bytes == 4 ? copy<4> : copy<8>;
+    } else if (from == Kind::F32 && to == Kind::F16) {
+        store = erased<float, Half, halve>;
+    } else if (from == Kind::F32 && to == Kind::BF16) {
+        store = erased<float, Bfloat, shorten>;
     } else if (from == Kind::F32) {
         store = from_real<float>(to);
     } else if (from == Kind::F64) {
@@ -94,6 +113,8 @@ Store store_for(Kind from, Kind to) {
             case Kind::U16: store = to_float<std::uint16_t>(); break;
             case Kind::I16: store = to_float<std::int16_t>(); break;
             case Kind::I32: store = to_float<std::int32_t>(); break;
+            case Kind::F16: store = erased<Half, float, widen<Half>>; break;
+            case Kind::BF16: store = erased<Bfloat, float, widen<Bfloat>>; break;
             default: break;
         }
     }

@@ -215,7 +215,7 @@ PLAIN = {"order": 1, "border": "zero", "fill": 0.0, "dtype": torch.float32}
 @pytest.mark.parametrize(
     ("volume", "stages", "options", "reason"),
     [
-        (torch.zeros(1, 4, 4, dtype=torch.float16), [np.eye(3)], {"dtype": torch.float16}, "voxels of type"),
+        (torch.zeros(1, 4, 4, dtype=torch.complex64), [np.eye(3)], {"dtype": torch.complex64}, "voxels of type"),
         (torch.zeros(1, 4, 4, dtype=torch.int64), [np.eye(3)], {"dtype": torch.int64}, "voxels of type"),
         (torch.zeros(1, 4, 4), [np.eye(3)], {"dtype": torch.int16}, "output of type"),
         (torch.zeros(1, 4, 4, requires_grad=True), [np.eye(3)], {}, "gradient"),

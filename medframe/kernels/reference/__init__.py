@@ -1,6 +1,8 @@
 """The meaning of every op, in plain torch: slow, and the judge of all other back ends."""
 
 from medframe.kernels.reference.filters import gaussian
+from medframe.kernels.reference.gradients import push, sample, sample_backward
+from medframe.kernels.reference.labels import SAME_SHARE, label_vote, logit_argmax
 from medframe.kernels.reference.sampling import (
     displace,
     field,
@@ -19,14 +21,20 @@ from medframe.kernels.reference.sampling import (
 )
 
 __all__ = [
+    "SAME_SHARE",
     "displace",
     "field",
     "fold",
     "gaussian",
     "jacobian",
+    "label_vote",
+    "logit_argmax",
     "outside",
     "pull",
+    "push",
     "read_at",
+    "sample",
+    "sample_backward",
     "spline_prefilter",
     "spline_slopes",
     "spline_weights",

@@ -26,6 +26,7 @@ def pull(
     border: Border,
     fill: float,
     dtype: torch.dtype,
+    out: Tensor | None = None,
 ) -> Tensor:
     """Read `volume` (C, *in) at the places the stages give for each index of `shape`; returns (C, *shape).
 
@@ -40,12 +41,13 @@ def pull(
     if order == 3:
         source = spline_prefilter(source, border)
     total = math.prod(shape)
-    out = torch.empty((volume.shape[0], total), dtype=source.dtype, device=volume.device)
+    made = torch.empty((volume.shape[0], total), dtype=source.dtype, device=volume.device)
     for start in range(0, total, _CHUNK):
         flat = torch.arange(start, min(start + _CHUNK, total), device=volume.device)
         points = walk(stages, unravel(flat, shape))
-        out[:, start : start + _CHUNK] = read_at(source, points, order, border, fill)
-    return to_dtype(out, dtype).reshape(volume.shape[0], *shape)
+        made[:, start : start + _CHUNK] = read_at(source, points, order, border, fill)
+    result = to_dtype(made, dtype).reshape(volume.shape[0], *shape)
+    return result if out is None else out.copy_(result)
 
 
 def unravel(flat: Tensor, shape: Sequence[int]) -> Tensor:
@@ -204,7 +206,8 @@ def read_at(volume: Tensor, points: Tensor, order: int, border: Border, fill: fl
         value = volume[place]
         weight = torch.stack([weights[a][k] for a, k in enumerate(corner)]).prod(0)
         if border == "zero":  # a tap of weight zero does not count: a fill of NaN must not reach voxels inside
-            value = torch.where(valid | (weight == 0), value, beyond)
+            inside = valid if math.isfinite(fill) else valid | (weight == 0)
+            value = torch.where(inside, value, beyond)
         if order == 0:
             return value
         out += value * weight.to(volume.dtype)
@@ -232,14 +235,41 @@ def fold(index: Tensor, size: int, border: Border) -> tuple[Tensor, Tensor]:
 
 
 def spline_prefilter(volume: Tensor, border: Border) -> Tensor:
-    """Cubic B-spline coefficients of (C, *in): mirrored at the edge voxels' centres, periodic for border "wrap"."""
-    ndimage = need("scipy.ndimage", "interpolate with cubic B-splines")
-    array = volume.detach().cpu().numpy()
-    mode = "grid-wrap" if border == "wrap" else "mirror"
-    for axis in range(1, array.ndim):
-        if array.shape[axis] > 1:
-            array = ndimage.spline_filter1d(array, 3, axis=axis, output=np.float64, mode=mode)
-    return torch.from_numpy(np.ascontiguousarray(array)).to(device=volume.device, dtype=volume.dtype)
+    """Cubic B-spline coefficients of (C, *in): mirrored at the edge voxels' centres, periodic for border "wrap".
+
+    Differentiable, any number of times.
+    """
+    made: Tensor = _Prefilter.apply(volume, border == "wrap", False)  # type: ignore[no-untyped-call]
+    return made
+
+
+class _Prefilter(torch.autograd.Function):
+    """The prefilter or its transpose.
+
+    With mirrored ends the matrix B of interpolation is not symmetric, but D B is, where D halves the first and the last
+    element of a line: the transpose of B^-1 is D B^-1 D^-1. The periodic matrix is symmetric.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, volume: Tensor, periodic: bool, transposed: bool) -> Tensor:
+        ctx.how = periodic, transposed
+        ndimage = need("scipy.ndimage", "interpolate with cubic B-splines")
+        array = volume.detach().cpu().numpy()
+        for axis in range(1, array.ndim):
+            n = array.shape[axis]
+            if n == 1:
+                continue
+            ends = np.ones(n).reshape(-1, *[1] * (array.ndim - axis - 1))
+            if transposed and not periodic:
+                ends[[0, -1]] = 2
+            mode = "grid-wrap" if periodic else "mirror"
+            array = ndimage.spline_filter1d(array * ends, 3, axis=axis, output=np.float64, mode=mode) / ends
+        return torch.from_numpy(np.ascontiguousarray(array)).to(device=volume.device, dtype=volume.dtype)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
+        periodic, transposed = ctx.how
+        return _Prefilter.apply(grads[0], periodic, not transposed), None, None  # type: ignore[no-untyped-call]
 
 
 def to_dtype(values: Tensor, dtype: torch.dtype) -> Tensor:
