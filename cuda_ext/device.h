@@ -15,12 +15,7 @@ namespace medframe {
 
 // voxel types
 
-struct Half {
-    unsigned short bits;
-};
-struct BFloat16 {
-    unsigned short bits;
-};
+using BFloat16 = Bfloat;
 
 template <class T>
 MF_DEVICE float as_float(T v) {
