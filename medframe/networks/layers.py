@@ -39,18 +39,27 @@ def conv_layer(
     kernel_size: PerAxis = 3,
     stride: PerAxis = 1,
     *,
+    dilation: PerAxis = 1,
+    groups: int = 1,
     bias: bool = True,
 ) -> nn.Module:
     """A convolution padded with zeros so that size n becomes ceil(n / stride).
 
     Raises:
-        BadArgument: spatial_dims, or a kernel with no centre (even sizes).
+        BadArgument: spatial_dims, a kernel with no centre (even sizes), or groups that do not divide the channels.
     """
     check_spatial_dims(spatial_dims)
     kernel = per_axis("kernel_size", kernel_size, spatial_dims, odd=True)
     step = per_axis("stride", stride, spatial_dims)
-    padding = tuple(k // 2 for k in kernel)
-    return _CONVS[spatial_dims](in_channels, out_channels, kernel, step, padding, bias=bias)
+    apart = per_axis("dilation", dilation, spatial_dims)
+    if groups < 1 or in_channels % groups or out_channels % groups:
+        raise BadArgument(
+            "groups do not divide the channels evenly",
+            found=f"{in_channels} and {out_channels} channels, {groups} groups",
+            due="a number that divides both",
+        )
+    padding = tuple(k // 2 * d for k, d in zip(kernel, apart, strict=True))
+    return _CONVS[spatial_dims](in_channels, out_channels, kernel, step, padding, apart, groups, bias=bias)
 
 
 def transposed_conv_layer(
