@@ -77,7 +77,7 @@ FORBIDDEN_IMPORTS = {
 IMPORT_OWNERS = {
     "pickle": ("data/guard.py",),
     "tarfile": ("base/archives.py",),
-    "zipfile": ("base/archives.py", "io/arrays.py"),
+    "zipfile": ("base/archives.py", "base/tensor_files.py", "io/arrays.py"),
     "secrets": ("base/rng.py", "base/files.py"),
 }
 OPTIONAL = {"ignite", "nibabel", "pydicom", "itk", "matplotlib", "nilearn", "yaml", "tqdm", "tensorboard", "cupy"}

@@ -6,9 +6,9 @@ import contextlib
 import hashlib
 import json
 import os
+import platform
 import secrets
 import shutil
-import socket
 import time
 from collections.abc import Iterator
 from functools import cache
@@ -113,7 +113,7 @@ def _temporary(name: str) -> str:
 @cache
 def _host() -> str:
     """This machine in eight letters; a name of its own would tell more than a temporary file should."""
-    return hashlib.blake2b(socket.gethostname().encode(), digest_size=4).hexdigest()
+    return hashlib.blake2b(platform.node().encode(), digest_size=4).hexdigest()
 
 
 def write_bytes(path: str | os.PathLike[str], data: bytes, *, overwrite: bool = True) -> None:
