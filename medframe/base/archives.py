@@ -138,7 +138,7 @@ def _zip(archive: Path, limits: ArchiveLimits, stack: ExitStack) -> tuple[list[_
         kind = stat.S_IFMT(info.external_attr >> 16)
         if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
             what = "a link" if kind == stat.S_IFLNK else "a device or pipe"
-            raise _bad(archive, "a member is no file", f"{what}, {_shown(info.filename)}", "files and folders")
+            raise _bad(archive, "a dangerous member: no file", f"{what}, {_shown(info.filename)}", "files and folders")
         if info.flag_bits & 1:
             raise _bad(archive, "the archive is encrypted", _shown(info.filename), "a plain archive")
         if info.header_offset < end:
@@ -180,7 +180,7 @@ def _tar(archive: Path, limits: ArchiveLimits, stack: ExitStack) -> tuple[list[_
             continue
         if not info.isreg() or info.issparse():
             what = "a link" if info.islnk() or info.issym() else "a device, pipe or sparse file"
-            raise _bad(archive, "a member is no file", f"{what}, {_shown(info.name)}", "files and folders")
+            raise _bad(archive, "a dangerous member: no file", f"{what}, {_shown(info.name)}", "files and folders")
         total += info.size
         _check_size(total, size, limits, archive)
         members.append(_Member(_plain(info.name, archive), info.size, partial(_opened, opened, info, archive)))
@@ -196,7 +196,7 @@ def _tar(archive: Path, limits: ArchiveLimits, stack: ExitStack) -> tuple[list[_
 def _opened(opened: tarfile.TarFile, info: tarfile.TarInfo, archive: Path) -> IO[bytes]:
     stream = opened.extractfile(info)
     if stream is None:
-        raise _bad(archive, "a member is no file", _shown(info.name), "files and folders")
+        raise _bad(archive, "a dangerous member: no file", _shown(info.name), "files and folders")
     return stream
 
 
@@ -247,7 +247,7 @@ def _check_size(unpacked: int, packed: int, limits: ArchiveLimits, archive: Path
     if unpacked > most:
         named = "bytes_" if most == limits.bytes_ else "ratio"
         raise TooLarge(
-            "the archive would become too large",
+            "the archive would unpack to more than the limit",
             where=archive,
             found=f"{unpacked} bytes or more from {packed}",
             due=f"at most {most} bytes ({named})",
@@ -266,7 +266,10 @@ def _plain(name: str, archive: Path) -> str:
     odd = any(not part.strip(". ") for part in parts) or text != text.strip()
     if odd or not _NAME.fullmatch(text) or _DRIVE.match(text) or os.path.isabs(text):
         raise _bad(
-            archive, "a member's name is refused", _shown(name), 'names such as "folder/file", inside the archive'
+            archive,
+            "a member's name is refused as dangerous",
+            _shown(name),
+            'names such as "folder/file", inside the archive',
         )
     return text
 
@@ -320,7 +323,8 @@ def _chunks(member: _Member, archive: Path) -> Iterator[bytes]:
 
 
 def _shown(name: str) -> str:
-    return ascii(name[-80:])
+    # an absolute name may be one of this machine's: its folders are not told on
+    return ascii("/.../" + name.rsplit("/", 1)[-1][-75:] if name.startswith("/") else name[-80:])
 
 
 def _damaged(archive: Path, error: Exception) -> BadFile:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -49,12 +50,21 @@ def read_tensor_file(path: str | os.PathLike[str]) -> Mapping[str, Any]:
     check_size([max(size, 1)], 1, where=path)
     if path.name.lower().endswith(".safetensors"):
         return _safetensors(path)
+    if path.suffix.lower() in (".pkl", ".pickle", ".joblib"):
+        raise BadFile(
+            "a pickle can run code when it is loaded, and is never opened",
+            where=path,
+            found=path.suffix,
+            due="a file of tensors alone, best .safetensors",
+            mend="Where the file came from, load it and save network.state_dict() alone.",
+        )
     if not path.name.lower().endswith(_TORCH_SUFFIXES):
         raise BadFile(
             "not a file of weights by its name",
             where=path,
             found=path.suffix or "no suffix",
             due=", ".join((".safetensors", *_TORCH_SUFFIXES)),
+            mend="Rename the file if it is of one of these formats.",
         )
     return _torch(path, size)
 
@@ -81,7 +91,8 @@ def _torch(path: Path, size: int) -> Mapping[str, Any]:
             # torch stores without compression, so that a file that unpacks to more than itself is not one of its own
             check_size([max(1, sum(entry.file_size for entry in archive.infolist()))], 1, where=path, available=size)
     try:
-        with torch.serialization.safe_globals(_SCALARS):
+        with torch.serialization.safe_globals(_SCALARS), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # on odd pickles, for torch's developers: the error says what matters here
             found = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises nearly anything for a damaged file
         first = str(error).partition("\n")[0]

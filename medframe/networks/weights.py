@@ -170,7 +170,13 @@ def load_weights(
         )
     for target, tensor in fresh.items():
         if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
-            raise NotFinite("a weight is not finite", where=target, mend="Nothing was changed; take another file.")
+            raise NotFinite(
+                f"the weight {target} is not finite",
+                where=where,
+                found=f"{int((~torch.isfinite(tensor)).sum())} NaN or infinite numbers of {tensor.numel()}",
+                due="finite numbers",
+                mend="The network is as it was; take an older file.",
+            )
     with torch.no_grad():
         for target, tensor in fresh.items():
             due[target].copy_(tensor)

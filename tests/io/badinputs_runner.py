@@ -13,6 +13,7 @@ import resource
 import select
 import signal
 import sys
+import tempfile
 import time
 import warnings
 from pathlib import Path
@@ -21,12 +22,13 @@ import numpy as np
 import torch
 from torch import nn
 
+from medframe.base.archives import extract
 from medframe.base.errors import MedframeError, MedframeWarning
 from medframe.base.extras import has
 from medframe.data import Record
-from medframe.engines.weights import read_weights
 from medframe.image import Image, LabelMap
 from medframe.io import read
+from medframe.networks import load_weights
 from medframe.plan.survey import check_pair
 
 WATCHED = {"pickle.find_class", "os.system", "subprocess.Popen", "os.exec", "os.posix_spawn"}
@@ -48,7 +50,19 @@ def read_pair(folder, case):
 
 
 def read_checkpoint(folder, case):
-    read_weights(folder / case["path"], nn.Linear(4, 3))
+    load_weights(nn.Linear(4, 3), folder / case["path"])
+
+
+def read_archive(folder, case):
+    """Unpack deep inside an empty folder: nothing may appear in it but the target."""
+    with tempfile.TemporaryDirectory() as outer:
+        target = Path(outer, "a", "b", "c", "out")
+        target.parent.mkdir(parents=True)
+        try:
+            extract(folder / case["path"], target)
+        finally:
+            around = {p for p in Path(outer).rglob("*") if p != target and target not in p.parents}
+            assert around <= {Path(outer, "a"), Path(outer, "a", "b"), target.parent}, f"escaped: {around}"
 
 
 RUN = {
@@ -58,6 +72,7 @@ RUN = {
     "array": read_image,
     "pair": read_pair,
     "checkpoint": read_checkpoint,
+    "archive": read_archive,
 }
 
 

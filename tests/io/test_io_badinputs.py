@@ -22,7 +22,7 @@ ROOT = HERE.parents[1]
 PARTS = {
     "dicom": ("medframe.io.dicom", True),
     "config": ("medframe.bundle", False),
-    "archive": ("medframe.base.archive", False),
+    "archive": ("medframe.base.archives", True),
     "checkpoint": ("medframe.networks.weights", True),  # weights of other programs; our own files are not in the corpus
 }
 
@@ -52,6 +52,7 @@ PLAYED = {
     "train_empty_list": "data/test_data_records.py::test_faults",
     "train_leak_split": "data/test_data_split.py::test_faults",
     "train_worker_killed": "data/test_data_loader.py::test_a_killed_worker_is_an_error_that_says_so",
+    "ckpt_dir_half_written": "handlers/test_handlers_resume.py::test_a_damaged_file_is_set_aside_for_the_one_before",
     "fs_noperm": "io/test_io_badinputs.py::test_what_may_not_be_opened_is_a_clear_error",  # root may open anything
 }
 
