@@ -220,7 +220,7 @@ def test_a_new_run_does_not_write_among_the_files_of_another(tmp_path, make_step
 
 
 def test_leftovers_of_killed_writers_are_swept(tmp_path, make_step, stream):
-    left = tmp_path / f"{files._MARK}999999999-abcd1234-checkpoint-000000001.safetensors"
+    left = tmp_path / f"{files._MARK}999999999-{files._host()}-abcd1234-checkpoint-000000001.safetensors"
     left.write_bytes(b"half")
     resume(tmp_path, make_step())
     assert not left.exists()
