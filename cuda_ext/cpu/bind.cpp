@@ -65,6 +65,7 @@ PYBIND11_MODULE(_core, m) {
     m.def("prefilter", &medframe::prefilter_in_place, py::arg("volume").noconvert(), py::arg("periodic"),
           py::arg("threads"));
     medframe::bind_sampling(m);
+    medframe::bind_regions(m);
 #if defined(__unix__) || defined(__APPLE__)
     pthread_atfork(nullptr, nullptr, [] { medframe::forked = true; });
 #endif

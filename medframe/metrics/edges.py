@@ -13,10 +13,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from medframe.base.errors import BadArgument, BadGeometry
-from medframe.base.extras import need
+from medframe.kernels import distance_transform
 from medframe.metrics.labels import checked_spacing
 
 
@@ -76,13 +77,9 @@ def surface_distances(prediction: NDArray[Any], reference: NDArray[Any], spacing
 
 
 def _nearest(start: NDArray[np.bool_], goal: NDArray[np.bool_], spacing: tuple[float, ...]) -> NDArray[np.float64]:
-    ndimage = need("scipy.ndimage", "measure surface distances")
-    # only the indices are asked for: a distance at every voxel of the box would cost more time and memory than they do
-    found = ndimage.distance_transform_edt(~goal, sampling=spacing, return_distances=False, return_indices=True)
-    squares = np.zeros(int(np.count_nonzero(start)))
-    for axis, (index, size) in enumerate(zip(np.nonzero(start), spacing, strict=True)):
-        squares += ((found[axis][start] - index) * size) ** 2
-    return np.asarray(np.sqrt(squares))
+    # double precision: what lies at a tolerance exactly should be within it
+    away = distance_transform(torch.from_numpy(goal)[None], spacing, dtype=torch.float64)[0]
+    return np.asarray(away.numpy()[start])
 
 
 def _bounding_box(mask: NDArray[np.bool_]) -> tuple[slice, ...]:

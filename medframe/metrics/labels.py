@@ -12,6 +12,7 @@ from torch import Tensor
 
 from medframe.base.errors import BadArgument, BadGeometry, BadLabel
 from medframe.base.sizes import check_size
+from medframe.kernels import joint_counts
 
 Classes: TypeAlias = Mapping[int, str] | Sequence[int]
 LabelArray: TypeAlias = NDArray[Any] | Tensor
@@ -100,15 +101,8 @@ def count_pairs(prediction: NDArray[Any], reference: NDArray[Any], classes: int)
     """Count voxels by (reference class, predicted class) in two class maps of numbers 0 to `classes`."""
     n = classes + 1
     check_size((n, n), 8, where="joint histogram")
-    counts = np.zeros(n * n, np.int64)
-    # a view in one logical order for both; only an array that is not C-contiguous is copied
-    a, b = reference.reshape(-1), prediction.reshape(-1)
-    for start in range(0, a.size, _CHUNK):
-        codes = a[start : start + _CHUNK].astype(np.intp)
-        codes *= n
-        codes += b[start : start + _CHUNK]
-        counts += np.bincount(codes, minlength=n * n)
-    return counts.reshape(n, n)
+    given = [torch.from_numpy(np.ascontiguousarray(m)) for m in (reference, prediction)]
+    return np.asarray(joint_counts(*(m if m.dtype == torch.uint8 else m.long() for m in given), n, n).numpy())
 
 
 def joint_histogram(prediction: LabelArray, reference: LabelArray, classes: Classes) -> NDArray[np.int64]:

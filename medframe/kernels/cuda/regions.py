@@ -22,17 +22,19 @@ _WHOLE = (torch.uint8, torch.int16, torch.int32)
 _COUNTED = {**{t: CXX[t] for t in _WHOLE}, torch.int64: "long long"}
 
 
-def declines_distance(target: Tensor, spacing: Sequence[float]) -> str | None:
+def declines_distance(target: Tensor, spacing: Sequence[float], dtype: torch.dtype = torch.float32) -> str | None:
     """Why this back end cannot serve a distance transform, or None."""
     reason = launch.declines(target)
     if reason is None and target.dtype not in (torch.bool, torch.uint8):
         return f"a mask of type {target.dtype}"
+    if reason is None and dtype != torch.float32:
+        return f"distances of type {dtype}"
     if reason is None and max(target.shape) >= MOST:
         return "2^30 voxels along an axis"
     return reason
 
 
-def distance(target: Tensor, spacing: Sequence[float]) -> Tensor:
+def distance(target: Tensor, spacing: Sequence[float], dtype: torch.dtype = torch.float32) -> Tensor:
     """The exact Euclidean distance of every voxel to the nearest voxel of `target` that is not 0.
 
     Computed in single precision: relative errors are below 1e-6.
@@ -40,6 +42,7 @@ def distance(target: Tensor, spacing: Sequence[float]) -> Tensor:
     Args:
         target: (C, *spatial) bool or uint8; channels are independent.
         spacing: how far voxels are apart along each axis.
+        dtype: float32, the one there is.
 
     Returns:
         (C, *spatial) float32; infinite throughout a channel without target.

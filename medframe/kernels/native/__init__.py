@@ -1,5 +1,13 @@
 """The C++ back end. One module a family of ops: `declines_X` says why a call is not for it, `X` serves it."""
 
+from medframe.kernels.native.filters import (
+    declines_filter_axes,
+    declines_gaussian,
+    declines_median,
+    filter_axes,
+    gaussian,
+    median,
+)
 from medframe.kernels.native.gradients import declines_push, declines_sample, push, sample, sample_backward
 from medframe.kernels.native.labels import (
     declines_label_vote,
@@ -8,17 +16,45 @@ from medframe.kernels.native.labels import (
     logit_argmax,
 )
 from medframe.kernels.native.library import core
+from medframe.kernels.native.regions import (
+    components,
+    declines_components,
+    declines_counts,
+    declines_distance,
+    declines_grow,
+    declines_noise,
+    distance_transform,
+    grow,
+    joint_counts,
+    normal_noise,
+)
 from medframe.kernels.native.sampling import declines_pull, pull
 
 __all__ = [
+    "components",
     "core",
+    "declines_components",
+    "declines_counts",
+    "declines_distance",
+    "declines_filter_axes",
+    "declines_gaussian",
+    "declines_grow",
     "declines_label_vote",
     "declines_logit_argmax",
+    "declines_median",
+    "declines_noise",
     "declines_pull",
     "declines_push",
     "declines_sample",
+    "distance_transform",
+    "filter_axes",
+    "gaussian",
+    "grow",
+    "joint_counts",
     "label_vote",
     "logit_argmax",
+    "median",
+    "normal_noise",
     "pull",
     "push",
     "sample",

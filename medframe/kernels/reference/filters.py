@@ -5,10 +5,20 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from medframe.base.extras import need
 from medframe.kernels.reference.sampling import to_dtype
+
+
+def gaussian_weights(sigma: float, truncate: float) -> list[float]:
+    """A sampled Gaussian of sum 1, cut at `truncate` standard deviations: its taps, an odd number."""
+    radius = math.ceil(truncate * sigma)
+    half = [math.exp(-0.5 * (k / sigma) ** 2) for k in range(1, radius + 1)]
+    total = 1 + 2 * sum(half)
+    return [w / total for w in (*reversed(half), 1.0, *half)]
 
 
 def gaussian(volume: Tensor, sigma: Sequence[float], truncate: float) -> Tensor:
@@ -29,4 +39,27 @@ def gaussian(volume: Tensor, sigma: Sequence[float], truncate: float) -> Tensor:
         for k, weight in enumerate(weights[1:], start=1):
             for start in (radius - k, radius + k):
                 work.add_(framed.narrow(axis, start, n), alpha=weight / total)
+    return to_dtype(work, volume.dtype)
+
+
+def median(volume: Tensor, width: int) -> Tensor:
+    """The median of a cube of `width` voxels, edges repeated; axes of size 1 have no neighbours."""
+    work = volume if volume.dtype in (torch.float32, torch.float64) else volume.float()
+    size = tuple(width if n > 1 else 1 for n in volume.shape[1:])
+    out = [
+        need("scipy.ndimage", "take medians").median_filter(channel, size, mode="nearest")
+        for channel in work.cpu().numpy()
+    ]
+    return to_dtype(torch.from_numpy(np.stack(out) if out else work.cpu().numpy()).to(volume.device), volume.dtype)
+
+
+def filter_axes(volume: Tensor, weights: Sequence[Sequence[float]]) -> Tensor:
+    """Weights (2 r + 1) along each axis in turn, edges repeated; an axis of one weight is multiplied by it."""
+    work = volume if volume.dtype == torch.float64 else volume.to(torch.float32)
+    for axis, taps in enumerate(weights, start=1):
+        n, radius = volume.shape[axis], len(taps) // 2
+        if n == 0 or (len(taps) == 1 and taps[0] == 1):
+            continue
+        framed = work.index_select(axis, torch.arange(-radius, n + radius, device=volume.device).clamp(0, n - 1))
+        work = sum((framed.narrow(axis, k, n) * tap for k, tap in enumerate(taps)), torch.zeros_like(work))
     return to_dtype(work, volume.dtype)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from medframe.base.errors import BadArgument
-from medframe.base.extras import need
+from medframe.kernels import components
 from medframe.transforms.base import LabelTransform, Params
 
 
@@ -56,14 +56,13 @@ class KeepLargest(LabelTransform):
         window = _bounding_box(chosen)
         if window is None:
             return
-        ndimage = need("scipy.ndimage", "find connected components")
-        mask = chosen[window]
-        reach = 1 if self.connectivity == "face" else mask.ndim
-        parts, count = ndimage.label(mask, ndimage.generate_binary_structure(mask.ndim, reach))
-        if count > 1:
-            sizes = np.bincount(parts.ravel())
+        mask = torch.from_numpy(chosen[window])[None]
+        fewest = {1: 2, 2: 4, 3: 6}[mask.ndim - 1]
+        parts = components(mask, fewest if self.connectivity == "face" else None)[0]
+        sizes = torch.bincount(parts.flatten())
+        if len(sizes) > 2:
             sizes[0] = 0
-            channel[window][mask & (parts != sizes.argmax())] = 0
+            channel[window][(mask[0] & (parts != sizes.argmax())).numpy()] = 0
 
 
 def _bounding_box(mask: NDArray[np.bool_]) -> tuple[slice, ...] | None:
