@@ -17,7 +17,6 @@ from medframe.kernels import joint_counts
 Classes: TypeAlias = Mapping[int, str] | Sequence[int]
 LabelArray: TypeAlias = NDArray[Any] | Tensor
 
-_CHUNK = 1 << 18  # voxels counted at a time: the 64-bit codes stay in the processor's cache
 _LONGEST_TABLE = 1 << 24  # label numbers spread wider than this are looked up by bisection
 _SHOWN = 10
 
@@ -102,7 +101,8 @@ def count_pairs(prediction: NDArray[Any], reference: NDArray[Any], classes: int)
     n = classes + 1
     check_size((n, n), 8, where="joint histogram")
     given = [torch.from_numpy(np.ascontiguousarray(m)) for m in (reference, prediction)]
-    return np.asarray(joint_counts(*(m if m.dtype == torch.uint8 else m.long() for m in given), n, n).numpy())
+    one, other = (m if m.dtype == torch.uint8 else m.long() for m in given)
+    return np.asarray(joint_counts(one, other, n, n).numpy())
 
 
 def joint_histogram(prediction: LabelArray, reference: LabelArray, classes: Classes) -> NDArray[np.int64]:

@@ -29,6 +29,8 @@ pytestmark = pytest.mark.skipif(shutil.which("g++") is None, reason="there is no
 DTYPES = list(CXX)
 SIZES = [((6, 7, 9), (5, 8, 11)), ((7, 9), (11, 6)), ((1, 5, 1), (3, 4, 2)), ((13,), (40,)), ((1, 1, 1), (2, 1, 3))]
 
+DECIDE = {"order": 1, "fill": (0.0,), "probabilities": None}
+
 
 @pytest.fixture
 def on_host():
@@ -201,7 +203,7 @@ def test_the_leading_logit_wins(on_host, chain, kind, border, dtype):
     for (in_shape, shape), to in zip(SIZES[:3], (torch.uint8, torch.int16, torch.int32), strict=True):
         stages = chain(kind, rng, shape, in_shape)
         logits = torch.from_numpy(rng.normal(size=(4, *in_shape))).to(dtype)
-        got = cuda.logit_argmax(logits, stages, shape, border=border, dtype=to)
+        got = cuda.logit_argmax(logits, stages, shape, border=border, dtype=to, **DECIDE)[0]
         assert got.dtype == to
         options = {"order": 1, "border": border, "fill": 0.0, "dtype": torch.float64}
         values = reference.pull(logits.double(), stages, shape, **options)
@@ -214,7 +216,7 @@ def test_equal_logits_and_logits_that_are_no_numbers(on_host):
     logits[1, 0, 2] = float("nan")
     logits[2, 0, 2] = float("nan")
     logits[0, 0, 3] = -1
-    got = cuda.logit_argmax(logits, [np.eye(3)], (1, 4), border="border", dtype=torch.uint8)
+    got = cuda.logit_argmax(logits, [np.eye(3)], (1, 4), border="border", dtype=torch.uint8, **DECIDE)[0]
     assert got.tolist() == [[0, 1, 1, 1]]
     assert got[0, :2].tolist() == logits[:, 0, :2].argmax(0).tolist()
 

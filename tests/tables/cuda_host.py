@@ -143,7 +143,16 @@ def exercise(which: str) -> None:
             for order, border in itertools.product((0, 1, 3), BORDERS):
                 cuda.push(torch.ones(2, 5, 6, 7, dtype=dtype), stages, (7, 5, 33), order=order, border=border)
             for to in (torch.uint8, torch.int16, torch.int32)[: 3 if which == "every" else 1]:
-                cuda.logit_argmax(torch.ones(3, 7, 5, 33, dtype=dtype), stages, shape, border="zero", dtype=to)
+                cuda.logit_argmax(
+                    torch.ones(3, 7, 5, 33, dtype=dtype),
+                    stages,
+                    shape,
+                    border="zero",
+                    dtype=to,
+                    order=1,
+                    fill=(0.0,),
+                    probabilities=None,
+                )
         for dtype in (torch.uint8, torch.int64, torch.int16, torch.int32)[: 4 if which == "every" else 2]:
             labels = torch.arange(7 * 5 * 33).reshape(1, 7, 5, 33).remainder(5).to(dtype)
             cuda.label_vote(labels, stages, shape, order=1, border="zero", fill=9, smooth=(0.0, 0.0, 0.0))

@@ -77,7 +77,15 @@ def label_vote(
 
 
 def declines_logit_argmax(
-    logits: Tensor, stages: Stages, shape: Sequence[int], *, border: Border, dtype: torch.dtype
+    logits: Tensor,
+    stages: Stages,
+    shape: Sequence[int],
+    *,
+    order: int,
+    border: Border,
+    fill: Sequence[float],
+    dtype: torch.dtype,
+    probabilities: Sequence[int] | None,
 ) -> str | None:
     """Why this back end cannot serve an arg-max of resampled logits, or None."""
     reason = declines_walk(logits, stages, shape)
@@ -87,10 +95,22 @@ def declines_logit_argmax(
         return f"logits of type {logits.dtype}"
     if dtype not in _CLASSES or logits.shape[0] > _CLASSES[dtype]:
         return f"{logits.shape[0]} classes in an output of type {dtype}"
-    return None
+    if order != 1 or probabilities is not None or logits.shape[0] < 2:
+        return "it decides between several linearly interpolated classes"
+    return "fills that differ" if border == "zero" and len(set(fill)) > 1 else None
 
 
-def logit_argmax(logits: Tensor, stages: Stages, shape: Sequence[int], *, border: Border, dtype: torch.dtype) -> Tensor:
+def logit_argmax(
+    logits: Tensor,
+    stages: Stages,
+    shape: Sequence[int],
+    *,
+    order: int,
+    border: Border,
+    fill: Sequence[float],
+    dtype: torch.dtype,
+    probabilities: Sequence[int] | None,
+) -> Tensor:
     """The class with the largest linearly interpolated logit at every output voxel.
 
     Of equal logits the lowest class wins; a logit that is not a number wins over all, as in `torch.argmax`. Outside a
@@ -100,14 +120,17 @@ def logit_argmax(logits: Tensor, stages: Stages, shape: Sequence[int], *, border
         logits: (C, *in), one channel a class.
         stages: output index to input index.
         shape: the output's spatial sizes.
+        order: 1.
         border: what lies beyond the edge.
+        fill: one number, as often as there are classes.
         dtype: of the output: uint8, int16 or int32.
+        probabilities: None.
 
     Returns:
-        (*shape) of `dtype`.
+        (1, *shape) of `dtype`.
     """
     classes, *in_sizes = logits.shape
-    out = torch.empty(tuple(shape), dtype=dtype, device=logits.device)
+    out = torch.empty((1, *shape), dtype=dtype, device=logits.device)
     chains = pack([stages], in_sizes, shape, logits.device)
     which = kernel("logit_argmax.cu", "logit_argmax", logits.dtype, dtype, chains.bent)
     source, lattices = logits.detach().contiguous(), (as_3d(in_sizes)[1], as_3d(shape)[1])

@@ -9,17 +9,19 @@ from torch import Tensor
 
 from medframe.base.errors import BadArgument, BadLabel
 from medframe.base.sizes import check_size
-from medframe.kernels import native, reference
+from medframe.kernels import cuda, native, reference
 from medframe.kernels.dispatch import Backend, choose, never
 from medframe.kernels.ops.sampling import check_call
 from medframe.kernels.stages import Border, Stages
 
 LABEL_VOTE = (
+    Backend("cuda", cuda.declines_label_vote, cuda.label_vote),
     Backend("native", native.declines_label_vote, native.label_vote),
     Backend("reference", never, reference.label_vote),
 )
 
 LOGIT_ARGMAX = (
+    Backend("cuda", cuda.declines_logit_argmax, cuda.logit_argmax),
     Backend("native", native.declines_logit_argmax, native.logit_argmax),
     Backend("reference", never, reference.logit_argmax),
 )

@@ -23,6 +23,7 @@ PULL = (
     Backend("reference", never, reference.pull),
 )
 PUSH = (
+    Backend("cuda", cuda.declines_push, cuda.push),
     Backend("native", native.declines_push, native.push),
     Backend("reference", never, reference.push),
 )
@@ -112,6 +113,9 @@ def pull_batch(
     check_size((*volumes.shape[:2], *shape), dtype.itemsize, where="a resampled batch")
     if torch.is_grad_enabled() and _wants_gradient([volumes, *_values(stages)]):
         return torch.stack([pull(v, s, shape, **options) for v, s in zip(volumes, stages, strict=True)])
+    if volumes.is_cuda and all(cuda.declines_pull(volumes[0], chain, shape, **options) is None for chain in stages):
+        at_once: Tensor = cuda.pull_batch(volumes, stages, shape, **options)
+        return at_once
     out = torch.empty((*volumes.shape[:2], *shape), dtype=dtype, device=volumes.device)
     for volume, chain, place in zip(volumes, stages, out, strict=True):
         pull(volume, chain, shape, **options, out=place)
