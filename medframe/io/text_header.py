@@ -120,11 +120,11 @@ def lattice(shape: tuple[int, ...], affine: np.ndarray[Any, Any], where: Path) -
     return space
 
 
-def beside(header: Path, name: str, field: str) -> Path:
+def beside(header: Path, name: str, field: str, *, there: bool = True) -> Path:
     """The data file that a header names: it must lie in the header's folder or below it, links followed.
 
     Raises:
-        BadFile: it leads out of that folder, is no file name, or is not there.
+        BadFile: it leads out of that folder, is no file name, or is not there (which `there=False` lets pass).
     """
     if not name or "\0" in name or len(name) > 4096:
         raise bad(header, field, repr(name[:80]), "a file name")
@@ -141,7 +141,7 @@ def beside(header: Path, name: str, field: str) -> Path:
             due="a file in the folder of the header, or below it",
             mend="Put the data file beside its header, and name it without a folder.",
         )
-    if not real_file.exists():
+    if there and not real_file.exists():
         raise bad(header, field, f"no file {name}", "the file beside its header", "the data file is not there")
     return folder / name
 
@@ -153,11 +153,11 @@ def refuse_many(header: Path, names: list[str], field: str) -> BadFile:
         BadFile: a name leads out of the header's folder.
     """
     for name in names:
-        beside(header, name, field)
+        beside(header, name, field, there=False)
     return BadFile(
         "the voxels lie in several files",
         where=f"{shown_path(header)}, field {field}",
-        found=f"{len(names)} names" if names else "a pattern of names",
+        found=f"{len(names)} names" if len(names) > 1 else "a pattern of names",
         due="one data file",
         mend="Write the image as one file with the program that made it.",
     )
