@@ -1,8 +1,8 @@
 """The kernels beside what the same work takes elsewhere, in one run: MONAI, torch, SciPy, SimpleITK, edt, cc3d.
 
 Resampling goes from and to float32 volumes of 256 x 256 x 160 (labels: uint8); regions are of 192^3. Every candidate
-is called as its users call it and allocates its own output. Ratios are theirs over ours; `copy` is what it takes to copy
-the output's bytes once into fresh memory: about the floor. Peers that are not installed are left out.
+is called as its users call it and allocates its own output. Ratios are theirs over ours; `copy` is what copying the
+output's bytes once into fresh memory takes, about the floor. Peers that are not installed are left out.
 """
 
 from __future__ import annotations

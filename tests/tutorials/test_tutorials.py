@@ -8,6 +8,7 @@ import pytest
 TUTORIALS = sorted((Path(__file__).resolve().parents[2] / "tutorials").glob("*.py"))
 
 
+@pytest.mark.timeout(900)  # a minute on an idle machine; several where others compute beside us
 @pytest.mark.parametrize("path", TUTORIALS, ids=lambda p: p.stem)
 def test_a_tutorial_runs(path):
     pytest.importorskip("nilearn", reason="the tutorials' data comes with the extra [demo]")
