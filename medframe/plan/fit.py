@@ -81,6 +81,7 @@ def fit(
     source = Path(dataset)
     name = source.stem if source.is_file() else source.resolve().name
     folder = Path(out) if out is not None else Path("runs") / f"{name}_fold{fold}"
+    cohort = read_cohort(source)  # before anything is written: a mistyped path leaves no folder behind
     torch.set_num_threads(int(asked.settings.get("threads", 0)) or os.cpu_count() or 1)
     ranks = join_ranks(str(asked.settings.get("device", "auto")))
     lock = folder / ".lock"
@@ -93,7 +94,6 @@ def fit(
                     found="its lock is held",
                     mend="Wait for it, or choose another --out.",
                 )
-            cohort = read_cohort(source)
             progress = progress and is_first()
             if is_first():
                 sweep(folder)

@@ -321,6 +321,7 @@ def test_the_command_line_prints_one_line_and_exits_with_2(tmp_path, capsys):
     captured = capsys.readouterr()
     assert captured.err.startswith("medframe: Bad")
     assert len(captured.err.strip().splitlines()) == 1
+    assert not (tmp_path / "run").exists()  # a mistyped path leaves nothing behind
 
 
 @pytest.mark.slow
