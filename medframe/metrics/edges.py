@@ -3,7 +3,7 @@
 The definition that all surface metrics here follow: the edge of a mask is the mask without its erosion by the
 face-connected neighbourhood (4 neighbours in 2-D, 6 in 3-D); beyond the array lies background, so a mask that touches
 the border has edge voxels there. A distance is taken between voxel centres, exactly, with anisotropic spacing. Every
-edge voxel weighs the same: no area is reconstructed.
+edge voxel weighs the same: no area is reconstructed (`medframe.metrics.areas` does that).
 """
 
 from __future__ import annotations
@@ -23,15 +23,19 @@ from medframe.metrics.labels import checked_spacing
 
 @dataclass(frozen=True, eq=False)
 class SurfaceDistances:
-    """Nearest distances between two edges, both ways.
+    """Nearest distances between two edges or surfaces, both ways.
 
     Args:
-        to_reference: mm from each edge voxel of the prediction to the nearest edge voxel of the reference.
-        to_prediction: mm from each edge voxel of the reference to the nearest edge voxel of the prediction.
+        to_reference: mm from each edge voxel (or surface element) of the prediction to the nearest of the reference.
+        to_prediction: mm from each of the reference to the nearest of the prediction.
+        predicted: how much each of the prediction weighs, its area in mm2; None where all weigh the same.
+        reference: how much each of the reference weighs; None where all weigh the same.
     """
 
     to_reference: NDArray[np.float64]
     to_prediction: NDArray[np.float64]
+    predicted: NDArray[np.float64] | None = None
+    reference: NDArray[np.float64] | None = None
 
 
 def edge_voxels(mask: NDArray[Any]) -> NDArray[np.bool_]:
@@ -64,6 +68,16 @@ def surface_distances(prediction: NDArray[Any], reference: NDArray[Any], spacing
         BadGeometry: the shapes differ.
         BadArgument: a mask is empty (there is no distance to nothing), or the spacing is invalid.
     """
+    a, b, sizes = checked_masks(prediction, reference, spacing)
+    box = bounding_box(a | b)
+    edge_a, edge_b = edge_voxels(a[box]), edge_voxels(b[box])  # the box is tight: cutting makes no new edge
+    return SurfaceDistances(_nearest(edge_a, edge_b, sizes), _nearest(edge_b, edge_a, sizes))
+
+
+def checked_masks(
+    prediction: NDArray[Any], reference: NDArray[Any], spacing: Sequence[float]
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_], tuple[float, ...]]:
+    """Two masks between which there are distances, and the spacing; raises as `surface_distances` says."""
     a, b = np.asarray(prediction, dtype=bool), np.asarray(reference, dtype=bool)
     if a.shape != b.shape:
         raise BadGeometry("the masks differ in shape", found=f"{a.shape} and {b.shape}", due="masks on one lattice")
@@ -71,9 +85,7 @@ def surface_distances(prediction: NDArray[Any], reference: NDArray[Any], spacing
     for mask, where in ((a, "prediction"), (b, "reference")):
         if not mask.any():
             raise BadArgument("no distance to an empty mask", where=where, found="no voxel set", due="at least one")
-    box = _bounding_box(a | b)
-    edge_a, edge_b = edge_voxels(a[box]), edge_voxels(b[box])  # the box is tight: cutting makes no new edge
-    return SurfaceDistances(_nearest(edge_a, edge_b, sizes), _nearest(edge_b, edge_a, sizes))
+    return a, b, sizes
 
 
 def _nearest(start: NDArray[np.bool_], goal: NDArray[np.bool_], spacing: tuple[float, ...]) -> NDArray[np.float64]:
@@ -82,7 +94,8 @@ def _nearest(start: NDArray[np.bool_], goal: NDArray[np.bool_], spacing: tuple[f
     return np.asarray(away.numpy()[start])
 
 
-def _bounding_box(mask: NDArray[np.bool_]) -> tuple[slice, ...]:
+def bounding_box(mask: NDArray[np.bool_]) -> tuple[slice, ...]:
+    """The smallest window that holds every voxel of a mask that is not empty."""
     box = []
     for axis in range(mask.ndim):
         hit = np.flatnonzero(mask.any(axis=tuple(a for a in range(mask.ndim) if a != axis)))

@@ -1,7 +1,7 @@
 """Tables and summaries as files: CSV for spreadsheets, JSON for programs; the suffix decides.
 
 Numbers are written with as many digits as bring the same number back. CSV spells undefined and infinite values `nan`
-and `inf`; JSON, which has neither, writes null and "inf".
+and `inf`; JSON, which has neither, writes null and "inf". A row of a whole case has an empty label (null in JSON).
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def write_table(path: str | os.PathLike[str], table: Table, *, overwrite: bool =
         content = {"format": _FORMAT, "columns": [*KEY_COLUMNS, *table.columns], "rows": rows}
         write_json(path, content, overwrite=overwrite)
         return
-    lines = [[row.case, str(row.label), row.name, *map(repr, row.values)] for row in table]
+    lines = [[row.case, "" if row.label is None else str(row.label), row.name, *map(repr, row.values)] for row in table]
     _write_csv(path, [[*KEY_COLUMNS, *table.columns], *lines], overwrite=overwrite)
 
 
@@ -65,7 +65,15 @@ def read_table(path: str | os.PathLike[str]) -> Table:
     for number, line in enumerate(lines, start=1):
         try:
             case, label, name, *values = line
-            rows.append(Row(case, int(label), name, columns, tuple(_to_float(v) for v in values)))
+            rows.append(
+                Row(
+                    case,
+                    None if label in ("", None) else int(label),
+                    name,
+                    columns,
+                    tuple(_to_float(v) for v in values),
+                )
+            )
         except (ValueError, TypeError, MedframeError) as error:
             raise BadFile(
                 f"row {number} is damaged",

@@ -31,8 +31,7 @@ def test_overlap_by_hand():
     ids=["usual", "background declared", "negative", "negative and 0", "wide", "wide negative", "300 classes"],
 )
 @pytest.mark.parametrize("shape", [(7, 9), (5, 6, 40)])
-def test_histogram_equals_a_loop(labels, shape, monkeypatch):
-    monkeypatch.setattr("medframe.metrics.labels._CHUNK", 50)  # several chunks, the last one cut short
+def test_histogram_equals_a_loop(labels, shape):
     rng = np.random.default_rng(len(labels))
     a, b = (rng.choice([0, *labels], size=shape) for _ in range(2))
     order = [*([] if 0 in labels else [0]), *labels]
