@@ -102,10 +102,10 @@ def _pieces(corners: list[Corner]) -> list[list[Corner]]:
 def _patches(piece: list[Corner], ndim: int) -> list[NDArray[np.float64]]:
     """The flat patches that cut a piece off a unit cube, each by its area seen along each axis.
 
-    Their vertices are the middles of the cube's edges from the piece to the rest. One corner is cut off by a triangle, an
-    edge by a rectangle, a face by a square, a corner with its three neighbours by a regular hexagon; three corners of a
-    face by a triangle parallel to it and a trapezoid, and a path along three axes by four triangles, one of them in the
-    middle. These two outlines are not flat; both ways to divide the second give the same areas.
+    Their vertices are the middles of the cube's edges from the piece to the rest. One corner is cut off by a triangle,
+    an edge by a rectangle, a face by a square, a corner with its three neighbours by a regular hexagon; three corners
+    of a face by a triangle parallel to it and a trapezoid, and a path along three axes by four triangles, one of them
+    in the middle. These two outlines are not flat; both ways to divide the second give the same areas.
     """
     unit = np.eye(ndim)
     if ndim == 1:

@@ -51,8 +51,8 @@ class ConfusionRate:
     prevalence_threshold       (sqrt(sensitivity fall_out) - fall_out) / (sensitivity - fall_out)
     =========================  =========================================================================
 
-    A rate is undefined (NaN) exactly where it divides by 0, whatever the empty policy: a class that is absent in one map
-    leaves some rates defined and others not. Rates with TN depend on the field of view: crop, and they change.
+    A rate is undefined (NaN) exactly where it divides by 0, whatever the empty policy: a class that is absent in one
+    map leaves some rates defined and others not. Rates with TN depend on the field of view: crop, and they change.
     Tom Fawcett, "An introduction to ROC analysis", 2006, doi:10.1016/j.patrec.2005.10.010; Davide Chicco, Giuseppe
     Jurman, "The advantages of the Matthews correlation coefficient over F1 score and accuracy", 2020,
     doi:10.1186/s12864-019-6413-7.

@@ -94,3 +94,19 @@ class CaseMetric(Protocol):
     def value(self, pairs: Sequence[ClassPair], empty: EmptyPolicy) -> float:
         """The metric of one case from its classes, by rising label number."""
         ...
+
+
+def value_of(metric: Metric, pair: ClassPair, empty: EmptyPolicy, shape: Sequence[int]) -> float:
+    """The metric of one class of one case, or what the policy says where a mask is empty.
+
+    Args:
+        metric: what to measure.
+        pair: the class, with what the metric needs.
+        empty: values where a mask is empty.
+        shape: of the label maps, in voxels.
+    """
+    if metric.perfect is None or (pair.predicted and pair.reference):
+        return metric.value(pair)
+    if not pair.predicted and not pair.reference:
+        return empty.absent_in_both(metric.perfect)
+    return empty.absent_in_one(metric.perfect, shape, pair.spacing)

@@ -24,7 +24,7 @@ from medframe.metrics.labels import (
     label_arrays,
     label_shape,
 )
-from medframe.metrics.metric import CaseMetric, ClassPair, Metric, Needs
+from medframe.metrics.metric import CaseMetric, ClassPair, Metric, Needs, value_of
 from medframe.metrics.overlap import Dice, IoU, Volume
 from medframe.metrics.surface import AverageSurfaceDistance, Hausdorff, SurfaceDice
 from medframe.metrics.table import Row
@@ -87,7 +87,7 @@ def score_case(
     pairs = class_pairs(prediction, reference, spacing, classes, needs=needs)
     shape = label_shape(prediction, reference)
     return [
-        Row(case, label, name, columns, tuple(_value(metric, pair, empty, shape) for metric in metrics))
+        Row(case, label, name, columns, tuple(value_of(metric, pair, empty, shape) for metric in metrics))
         for (label, name), pair in zip(names.items(), pairs, strict=True)
     ]
 
@@ -139,7 +139,7 @@ def class_pairs(
     spacing: Sequence[float],
     classes: Classes,
     *,
-    needs: Collection[Needs] = ("counts",),
+    needs: Collection[Needs] = (),
 ) -> list[ClassPair]:
     """What metrics see of each class, by rising label number; raises as `score_case` does."""
     names = class_names(classes)
@@ -158,14 +158,6 @@ def class_pairs(
             found = {need: measure(*masks, sizes) for need, measure in wanted.items()}
         pairs.append(ClassPair(n_a, n_b, int(counts[number, number]), math.prod(shape), sizes, **found))
     return pairs
-
-
-def _value(metric: Metric, pair: ClassPair, empty: EmptyPolicy, shape: tuple[int, ...]) -> float:
-    if metric.perfect is None or (pair.predicted and pair.reference):
-        return metric.value(pair)
-    if not pair.predicted and not pair.reference:
-        return empty.absent_in_both(metric.perfect)
-    return empty.absent_in_one(metric.perfect, shape, pair.spacing)
 
 
 def _columns(metrics: Sequence[Metric] | Sequence[CaseMetric]) -> tuple[str, ...]:

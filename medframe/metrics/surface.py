@@ -3,8 +3,8 @@
 Tools differ in what a surface is and in how two directed percentiles become one number; hd95 of the same masks differs
 by a millimetre between them. Two definitions are offered, and the names of the columns tell them apart:
 
-- `by="voxels"`: distances between edge voxels as `medframe.metrics.edges` defines them, all weighing the same. What most
-  papers report and most tools compute.
+- `by="voxels"`: distances between edge voxels as `medframe.metrics.edges` defines them, all weighing the same. What
+  most papers report and most tools compute.
 - `by="area"`: distances between surface elements as `medframe.metrics.areas` defines them, weighing by their area. What
   the surface Dice was published with; the number of voxels an oblique surface happens to cross does not matter.
 

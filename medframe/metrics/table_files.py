@@ -12,11 +12,13 @@ import io
 import json
 import math
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from medframe.base.errors import BadArgument, BadFile, MedframeError
 from medframe.base.files import write_json, write_text
+from medframe.metrics.compare import Comparison, Difference
 from medframe.metrics.summary import Statistic, Summary
 from medframe.metrics.table import KEY_COLUMNS, Row, Table
 
@@ -96,14 +98,42 @@ def write_summary(path: str | os.PathLike[str], summary: Summary, *, overwrite: 
         BadArgument: another suffix.
         WriteFailed: the file cannot be written.
     """
-    settings = {"confidence": summary.confidence, "resamples": summary.resamples}
-    lines = [{**dataclasses.asdict(statistic), **settings} for statistic in summary]
+    _write_records(path, [_record(summary, statistic) for statistic in summary], Statistic, overwrite=overwrite)
+
+
+def write_groups(path: str | os.PathLike[str], groups: Mapping[str, Summary], *, overwrite: bool = True) -> None:
+    """Write the summaries of subgroups as one file, the group's name in front of each line; see `write_summary`."""
+    records = [
+        {"group": name} | _record(summary, statistic) for name, summary in groups.items() for statistic in summary
+    ]
+    _write_records(path, records, Statistic, first=("group",), overwrite=overwrite)
+
+
+def write_comparison(path: str | os.PathLike[str], comparison: Comparison, *, overwrite: bool = True) -> None:
+    """Write a comparison of two tables, one line for each metric and class; see `write_summary`."""
+    records = [_record(comparison, difference) for difference in comparison]
+    _write_records(path, records, Difference, overwrite=overwrite)
+
+
+def _record(whole: Summary | Comparison, part: Statistic | Difference) -> dict[str, Any]:
+    settings = {"confidence": whole.confidence, "resamples": whole.resamples}
+    return {**dataclasses.asdict(part), **settings}
+
+
+def _write_records(
+    path: str | os.PathLike[str],
+    records: list[dict[str, Any]],
+    kind: type[Statistic] | type[Difference],
+    *,
+    first: tuple[str, ...] = (),
+    overwrite: bool,
+) -> None:
     if _suffix(path) == ".json":
-        rows = [{k: _to_json(v) if isinstance(v, float) else v for k, v in line.items()} for line in lines]
+        rows = [{k: _to_json(v) if isinstance(v, float) else v for k, v in record.items()} for record in records]
         write_json(path, {"statistics": rows}, overwrite=overwrite)
         return
-    head = [*(field.name for field in dataclasses.fields(Statistic)), *settings]
-    cells = [["" if v is None else v if isinstance(v, str) else repr(v) for v in line.values()] for line in lines]
+    head = [*first, *(field.name for field in dataclasses.fields(kind)), "confidence", "resamples"]
+    cells = [["" if v is None else v if isinstance(v, str) else repr(v) for v in r.values()] for r in records]
     _write_csv(path, [head, *cells], overwrite=overwrite)
 
 

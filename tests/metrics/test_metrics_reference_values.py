@@ -1,4 +1,4 @@
-"""Real label pairs against values computed with SimpleITK, DeepMind's surface-distance and MONAI, at isotropic and anisotropic spacing."""
+"""Real label pairs against values computed by SimpleITK, DeepMind and MONAI, at isotropic and anisotropic spacing."""
 
 import csv
 from pathlib import Path
