@@ -76,8 +76,8 @@ class FeatureMoments:
 def frechet_distance(a: FeatureMoments, b: FeatureMoments) -> float:
     """The Fréchet distance between two Gaussians with the moments of the features; FID where those are Inception's.
 
-    |ma - mb|^2 + tr(Ca + Cb - 2 (Ca Cb)^(1/2)), the root's trace taken from the eigenvalues of a symmetric matrix, so
-    that it stays real with fewer images than features. It is biased upwards for few images: compare equal numbers only.
+    |ma - mb|^2 + tr(Ca + Cb - 2 (Ca Cb)^(1/2)), the roots taken of symmetric matrices, so that they stay real with
+    fewer images than features. It is biased upwards for few images: compare equal numbers only.
 
     Martin Heusel et al., "GANs trained by a two time-scale update rule converge to a local Nash equilibrium", 2017,
     arXiv:1706.08500.
@@ -94,11 +94,10 @@ def frechet_distance(a: FeatureMoments, b: FeatureMoments) -> float:
     if a.mean.shape != b.mean.shape:
         found = f"{len(a.mean)} and {len(b.mean)}"
         raise BadGeometry("features of two networks", found=found, due="one number of features")
-    values, vectors = np.linalg.eigh(a.covariance)
-    root = (vectors * np.sqrt(values.clip(min=0))) @ vectors.T
-    product = np.linalg.eigvalsh(root @ b.covariance @ root).clip(min=0)
     away = a.mean - b.mean
-    return float(away @ away + np.trace(a.covariance) + np.trace(b.covariance) - 2 * np.sqrt(product).sum())
+    # the root's trace is the sum of the singular values of the product of both roots, which squares no rounding error
+    overlap = np.linalg.svd(_root(a.covariance) @ _root(b.covariance), compute_uv=False).sum()
+    return float(away @ away + np.trace(a.covariance) + np.trace(b.covariance) - 2 * overlap)
 
 
 class Kernel(Protocol):
@@ -176,6 +175,12 @@ def mmd(a: Features, b: Features, kernel: Kernel) -> float:
     xx, yy = kernel(x, x), kernel(y, y)
     within = (xx.sum() - np.trace(xx)) / (n * (n - 1)) + (yy.sum() - np.trace(yy)) / (m * (m - 1))
     return float(within - 2 * kernel(x, y).mean())
+
+
+def _root(covariance: NDArray[np.float64]) -> NDArray[np.float64]:
+    values, vectors = np.linalg.eigh(covariance)
+    noise = values.max() * len(values) * np.finfo(np.float64).eps  # its root would be no noise any more
+    return np.asarray((vectors * np.sqrt(np.where(values > noise, values, 0))) @ vectors.T)
 
 
 def _matrix(features: Features) -> NDArray[np.float64]:

@@ -105,12 +105,12 @@ class Table:
             if row.columns != columns:
                 found = f"{', '.join(row.columns)} after {', '.join(columns)}"
                 raise BadDataset("rows differ in their columns", where=row.case, found=found, due="one set of metrics")
+            if names and (None in names) != (row.label is None):
+                due = "a table of classes, or one of whole cases"
+                raise BadDataset("classes stand beside whole cases", where=row.case, found="rows of both", due=due)
             if names.setdefault(row.label, row.name) != row.name:
                 found = f"label {row.label} as {names[row.label]!r} and as {row.name!r}"
                 raise BadDataset("a label has two names", where=row.case, found=found, due="one name a label")
-            if (None in names) != (row.label is None):
-                due = "a table of classes, or one of whole cases"
-                raise BadDataset("classes stand beside whole cases", where=row.case, found="rows of both", due=due)
             known = kept.setdefault((row.case, row.label), row)
             if known != row:
                 raise BadDataset(
