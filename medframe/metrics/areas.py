@@ -17,11 +17,9 @@ from functools import lru_cache
 from typing import Any, TypeAlias
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from medframe.kernels import distance_transform
-from medframe.metrics.edges import SurfaceDistances, bounding_box, checked_masks
+from medframe.metrics.edges import SurfaceDistances, bounding_box, checked_masks, nearest
 
 Corner: TypeAlias = tuple[int, ...]
 
@@ -37,12 +35,17 @@ def surface_areas(mask: NDArray[Any], spacing: Sequence[float]) -> NDArray[np.fl
         (*spatial + 1) mm2 (mm in 2-D; 1 for each end in 1-D), 0 where there is no surface. Corner i lies half a voxel
         before voxel i.
     """
-    padded = np.pad(np.asarray(mask, dtype=bool), 1).view(np.uint8)
+    return np.asarray(_table(tuple(float(s) for s in spacing))[_codes(np.asarray(mask, dtype=bool))])
+
+
+def _codes(mask: NDArray[np.bool_]) -> NDArray[np.uint8]:
+    """Which of the voxels about each corner belong to the mask; bit k stands for corner k, the last axis first."""
+    padded = np.pad(mask, 1).view(np.uint8)
     shape = tuple(n - 1 for n in padded.shape)
     codes = np.zeros(shape, np.uint8)
     for bit, corner in enumerate(itertools.product((0, 1), repeat=mask.ndim)):
         codes += padded[tuple(slice(c, c + n) for c, n in zip(corner, shape, strict=True))] << np.uint8(bit)
-    return np.asarray(_table(tuple(float(s) for s in spacing))[codes])
+    return codes
 
 
 def area_distances(prediction: NDArray[Any], reference: NDArray[Any], spacing: Sequence[float]) -> SurfaceDistances:
@@ -59,18 +62,16 @@ def area_distances(prediction: NDArray[Any], reference: NDArray[Any], spacing: S
     """
     a, b, sizes = checked_masks(prediction, reference, spacing)
     box = bounding_box(a | b)
-    areas_a, areas_b = surface_areas(a[box], sizes), surface_areas(b[box], sizes)
-    to_b, to_a = (
-        distance_transform(torch.from_numpy(areas > 0)[None], sizes, dtype=torch.float64)[0].numpy()
-        for areas in (areas_b, areas_a)
-    )
-    on_a, on_b = areas_a > 0, areas_b > 0
-    return SurfaceDistances(to_b[on_a], to_a[on_b], areas_a[on_a], areas_b[on_b])
+    table = _table(sizes)
+    codes_a, codes_b = _codes(a[box]), _codes(b[box])
+    on_a, on_b = (table > 0)[codes_a], (table > 0)[codes_b]
+    areas = table[codes_a[on_a]], table[codes_b[on_b]]
+    return SurfaceDistances(nearest(on_a, on_b, sizes), nearest(on_b, on_a, sizes), *areas)
 
 
 @lru_cache(maxsize=16)
 def _table(spacing: tuple[float, ...]) -> NDArray[np.float64]:
-    """Area by code; bit k of a code tells whether corner k of the cube, the last axis running first, is inside."""
+    """Area by code, see `_codes`."""
     ndim = len(spacing)
     corners = list(itertools.product((0, 1), repeat=ndim))
     # a patch with a unit of area seen along each axis has this much of it in mm: the product of the other axes

@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 
 from medframe.base.errors import BadArgument, BadGeometry
-from medframe.kernels import distance_transform
+from medframe.kernels import distances_at
 from medframe.metrics.labels import checked_spacing
 
 
@@ -55,9 +55,7 @@ def edge_voxels(mask: NDArray[Any]) -> NDArray[np.bool_]:
 def surface_distances(prediction: NDArray[Any], reference: NDArray[Any], spacing: Sequence[float]) -> SurfaceDistances:
     """Measure both edges against each other.
 
-    The nearest edge voxel is found by an exact Euclidean feature transform (Maurer, Qi, Raghavan, "A linear time
-    algorithm for computing exact Euclidean distance transforms of binary images in arbitrary dimensions", 2003,
-    doi:10.1109/TPAMI.2003.1177156) on the box around both masks, and distances are worked out at edge voxels only.
+    Distances are exact, and worked out at edge voxels only, on the box around both masks.
 
     Args:
         prediction: a mask, (*spatial), not empty.
@@ -71,7 +69,7 @@ def surface_distances(prediction: NDArray[Any], reference: NDArray[Any], spacing
     a, b, sizes = checked_masks(prediction, reference, spacing)
     box = bounding_box(a | b)
     edge_a, edge_b = edge_voxels(a[box]), edge_voxels(b[box])  # the box is tight: cutting makes no new edge
-    return SurfaceDistances(_nearest(edge_a, edge_b, sizes), _nearest(edge_b, edge_a, sizes))
+    return SurfaceDistances(nearest(edge_a, edge_b, sizes), nearest(edge_b, edge_a, sizes))
 
 
 def checked_masks(
@@ -88,10 +86,10 @@ def checked_masks(
     return a, b, sizes
 
 
-def _nearest(start: NDArray[np.bool_], goal: NDArray[np.bool_], spacing: tuple[float, ...]) -> NDArray[np.float64]:
-    # double precision: what lies at a tolerance exactly should be within it
-    away = distance_transform(torch.from_numpy(goal)[None], spacing, dtype=torch.float64)[0]
-    return np.asarray(away.numpy()[start])
+def nearest(start: NDArray[np.bool_], goal: NDArray[np.bool_], spacing: tuple[float, ...]) -> NDArray[np.float64]:
+    """The distance in mm from each voxel of `start`, in their order, to the nearest of `goal`."""
+    # in double precision: what lies at a tolerance exactly should be within it
+    return np.asarray(distances_at(torch.from_numpy(goal), torch.from_numpy(start), spacing).numpy())
 
 
 def bounding_box(mask: NDArray[np.bool_]) -> tuple[slice, ...]:

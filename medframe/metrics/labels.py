@@ -84,6 +84,8 @@ def class_map(labels: NDArray[Any], names: Mapping[int, str], where: str) -> NDA
     lo, hi = min(0, int(declared.min())), max(0, int(declared.max()))
     if int(labels.min()) < lo or int(labels.max()) > hi:
         raise _undeclared(labels, names, where)
+    if lo == 0 and hi == len(names) <= 255 and 0 not in names:
+        return labels.astype(np.uint8, copy=False)  # they are their own numbers
     if labels.dtype == np.uint64:
         labels = labels.astype(np.int64)  # mixed signs would be compared in double precision; the range is checked
     unknown = len(names) + 1
@@ -114,14 +116,14 @@ def count_pairs(prediction: LabelArray, reference: LabelArray, names: Mapping[in
     if isinstance(prediction, Tensor) and isinstance(reference, Tensor) and prediction.device == reference.device:
         given = [m.detach().view(torch.uint8) if m.dtype == torch.bool else m.detach() for m in (reference, prediction)]
     else:
-        given = [torch.from_numpy(_signed(_on_host(m))) for m in (reference, prediction)]
+        given = [torch.from_numpy(countable(_on_host(m))) for m in (reference, prediction)]
     counts = _count_small(given[0], given[1], names)
     if counts is not None:
         return counts
     n = len(names) + 1
     check_size((n, n), 8, where="joint histogram")
     pairs = ((reference, "reference"), (prediction, "prediction"))
-    maps = [torch.from_numpy(_signed(class_map(_on_host(m), names, where))) for m, where in pairs]
+    maps = [torch.from_numpy(countable(class_map(_on_host(m), names, where))) for m, where in pairs]
     return np.asarray(joint_counts(maps[0], maps[1], n, n).numpy())
 
 
@@ -140,7 +142,7 @@ def _count_small(reference: Tensor, prediction: Tensor, names: Mapping[int, str]
     return np.asarray(picked)
 
 
-def _signed(labels: NDArray[Any]) -> NDArray[Any]:
+def countable(labels: NDArray[Any]) -> NDArray[Any]:
     """Labels of a type that torch counts, in one piece."""
     if labels.dtype == np.bool_:
         labels = labels.view(np.uint8)

@@ -7,10 +7,11 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from medframe.base.errors import BadArgument
-from medframe.base.extras import need
+from medframe.kernels import label_boxes
 from medframe.metrics.areas import area_distances
 from medframe.metrics.edges import surface_distances
 from medframe.metrics.empty import EmptyPolicy
@@ -20,6 +21,7 @@ from medframe.metrics.labels import (
     checked_spacing,
     class_map,
     class_names,
+    countable,
     count_pairs,
     label_arrays,
     label_shape,
@@ -172,18 +174,15 @@ def _mapped(
 ) -> tuple[NDArray[Any], NDArray[Any], list[tuple[slice, ...]]]:
     """Both class maps, and the box around each class in both."""
     predicted, truth = label_arrays(prediction, reference)
-    a, b = class_map(predicted, names, "prediction"), class_map(truth, names, "reference")
+    a, b = (
+        countable(class_map(labels, names, where))
+        for labels, where in ((predicted, "prediction"), (truth, "reference"))
+    )
     return a, b, _boxes(a, b, len(names))
 
 
 def _boxes(a: NDArray[Any], b: NDArray[Any], classes: int) -> list[tuple[slice, ...]]:
-    """The box around each class in both maps; a class absent in either gets an empty box, which is never used."""
-    find = need("scipy.ndimage", "measure surface distances").find_objects
-    boxes: list[tuple[slice, ...]] = []
-    for one, other in zip(find(a, classes), find(b, classes), strict=True):
-        if one is None or other is None:
-            boxes.append((slice(0),) * a.ndim)
-        else:
-            pairs = zip(one, other, strict=True)
-            boxes.append(tuple(slice(min(p.start, q.start), max(p.stop, q.stop)) for p, q in pairs))
-    return boxes
+    """The box around each class in both maps; that of a class absent in either is never used."""
+    one, other = (label_boxes(torch.from_numpy(m), classes).numpy() for m in (a, b))
+    lower, upper = np.minimum(one[:, 0], other[:, 0]), np.maximum(one[:, 1], other[:, 1])
+    return [tuple(slice(*ends) for ends in zip(*box, strict=True)) for box in zip(lower, upper, strict=True)]
