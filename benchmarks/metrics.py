@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import torch
@@ -89,10 +90,9 @@ def surface_ways(found: np.ndarray, truth: np.ndarray) -> dict[str, Ways]:
     ways["HD95"]["MONAI"] = lambda: compute_hausdorff_distance(*hot, percentile=95, **spaced)
     ways["HD95, HD, ASSD, NSD"]["MONAI"] = everything
     ways["NSD by area"]["MONAI"] = lambda: compute_surface_dice(*hot, **limits, **spaced, use_subvoxels=True)
-    ways["Dice"]["MONAI"] = lambda: compute_dice(
-        *(one_hot(m, len(CLASSES) + 1) for m in labels), include_background=False
-    )
-    ways["Dice"]["MONAI, one-hot given"] = lambda: compute_dice(*hot, include_background=False)
+    dice = partial(compute_dice, include_background=False)
+    ways["Dice"]["MONAI"] = lambda: dice(*(one_hot(m, len(CLASSES) + 1) for m in labels))
+    ways["Dice"]["MONAI, one-hot given"] = lambda: dice(*hot)
     return ways
 
 

@@ -21,8 +21,8 @@ from medframe.metrics.labels import (
     checked_spacing,
     class_map,
     class_names,
-    countable,
     count_pairs,
+    countable,
     label_arrays,
     label_shape,
 )
