@@ -13,6 +13,7 @@ from medframe.metrics import (
     ClassPair,
     Hausdorff,
     SurfaceDice,
+    SurfaceDistances,
     area_distances,
     score_case,
     surface_areas,
@@ -118,6 +119,14 @@ def test_metrics_equal_all_pairs(shape, spacing):
     }
     (row,) = score_case(a, b, spacing, [1], METRICS, case="a")
     assert dict(zip(row.columns, row.values, strict=True)) == pytest.approx(expected, rel=1e-12)
+
+
+@pytest.mark.parametrize("area", [0.1, 1 / 3, 0.7, 1.1, math.sqrt(3) / 8])
+def test_a_share_that_is_met_exactly_does_not_depend_on_rounding(area):
+    for n in (20, 40, 100, 1000):
+        surface = SurfaceDistances(np.arange(n) + 0.0, np.zeros(1), np.full(n, area), np.full(1, area))
+        pair = ClassPair(n, 1, 0, n + 1, (1.0,), areas=surface)
+        assert Hausdorff(95, by="area").value(pair) == n * 19 // 20 - 1
 
 
 def test_both_definitions_are_measured_side_by_side():

@@ -52,7 +52,7 @@ pytestmark = [
     pytest.mark.parity,
     pytest.mark.filterwarnings("ignore"),  # MONAI warns of empty classes and of its own deprecations
 ]
-monai = pytest.importorskip("monai.metrics")
+monai = pytest.importorskip("monai.metrics", reason="the source that we compare with: pip install monai")
 
 CLASSES = 3
 RATES = {
@@ -337,6 +337,15 @@ def test_froc(seed):
     np.testing.assert_allclose(curve.sensitivity[::-1], sensitivity, rtol=1e-6)
     levels = (0.25, 0.5, 1, 2, 4, 8)
     assert curve.score(levels) == pytest.approx(monai.compute_froc_score(rates, sensitivity, levels), rel=1e-6)
+
+
+def test_froc_where_every_lesion_is_found():
+    # theirs drops the lowest threshold as if it were the score 0 of a missed lesion: the point (1, 1) is not there
+    curve = froc(Detections([Candidates("a", np.array([0.9, 0.5, 0.3]), np.array([[1.0, 0], [0, 0], [0, 1]]))]))
+    rates, sensitivity = monai.compute_froc_curve_data(np.array([0.5]), np.array([0.9, 0.3]), 2, 1)
+    assert curve.false_positives.tolist() == [0, 0, 1, 1]
+    assert curve.sensitivity.tolist() == [0, 0.5, 0.5, 1]
+    assert (rates.tolist(), sensitivity.tolist()) == ([1, 0, 0], [0.5, 0.5, 0])
 
 
 @pytest.mark.parametrize("threshold", [0.1, 0.5])
