@@ -26,10 +26,10 @@ suppress_warnings = ["mystnb.unknown_mime_type", "myst-nb.lexer"]
 
 
 def setup(app):
-    """Docstrings are plain text with shapes such as (C, *spatial) in them: an asterisk is an asterisk."""
+    """Docstrings are plain text with shapes such as (C, *spatial) and sizes such as |P| in them, not markup."""
 
     def plain(*arguments):
         lines = arguments[-1]
-        lines[:] = [line.replace("*", "\\*") for line in lines]
+        lines[:] = [line.replace("*", "\\*").replace("|", "\\|") for line in lines]
 
     app.connect("autodoc-process-docstring", plain, priority=400)

@@ -56,6 +56,45 @@ void bound_distance(const py::array &target, py::array &out, const std::array<do
     kind == Kind::F32 ? run(float()) : run(double());
 }
 
+bool bound_distances_at(const py::array &target, const py::array &at, py::array &out,
+                        const std::array<double, 3> &spacing, Index most, int threads) {
+    const Volume v = like(target, at);
+    check(v.channels == 1, "one channel");
+    check(v.size[2] < 65535, "rows of less than 65535 voxels");
+    const std::uint8_t *in = bytes(target), *where = bytes(at);
+    Index n = 0;
+    for (Index i = 0; i < v.voxels; ++i) n += where[i] != 0;
+    check(kind_of(out) == Kind::F64 && out.ndim() == 1 && out.size() == n, "the output is float64, a place each");
+    double *to = static_cast<double *>(out.mutable_data());
+    threads = threads_for(v.voxels, threads);
+    py::gil_scoped_release release;
+    return distances_at(in, where, to, v.size.data(), spacing.data(), most, threads);
+}
+
+std::int64_t *bounds(py::array &of, Index count) {
+    check(of.ndim() == 2 && of.shape(0) == count && of.shape(1) == 3 && of.itemsize() == 8 &&
+              of.dtype().kind() == 'i' && (of.flags() & py::array::c_style),
+          "bounds are (n, 3) int64");
+    return static_cast<std::int64_t *>(of.mutable_data());
+}
+
+void bound_boxes(const py::array &labels, py::array &lower, py::array &upper) {
+    const Volume v = like(labels, labels);
+    check(v.channels == 1 && lower.ndim() == 2, "one channel, and bounds");
+    const Index count = lower.shape(0);
+    std::int64_t *low = bounds(lower, count), *high = bounds(upper, count);
+    const Kind kind = kind_of(labels);
+    const void *in = labels.data();
+    check(kind == Kind::U8 || kind == Kind::I16 || kind == Kind::I32, "labels are uint8, int16 or int32");
+    py::gil_scoped_release release;
+    if (kind == Kind::U8)
+        label_boxes(static_cast<const std::uint8_t *>(in), v.size.data(), count, low, high);
+    else if (kind == Kind::I16)
+        label_boxes(static_cast<const std::int16_t *>(in), v.size.data(), count, low, high);
+    else
+        label_boxes(static_cast<const std::int32_t *>(in), v.size.data(), count, low, high);
+}
+
 void bound_components(const py::array &labels, py::array &out, int steps, int threads) {
     const Volume v = like(labels, out);
     check(steps >= 1 && steps <= 3, "neighbours differ along 1, 2 or 3 axes");
@@ -150,6 +189,10 @@ void bound_noise(py::array &out, std::uint64_t seed_low, std::uint64_t seed_high
 void bind_regions(py::module_ &m) {
     m.def("distance_transform", &bound_distance, py::arg("target").noconvert(), py::arg("out").noconvert(),
           py::arg("spacing"), py::arg("threads"));
+    m.def("distances_at", &bound_distances_at, py::arg("target").noconvert(), py::arg("at").noconvert(),
+          py::arg("out").noconvert(), py::arg("spacing"), py::arg("most"), py::arg("threads"));
+    m.def("label_boxes", &bound_boxes, py::arg("labels").noconvert(), py::arg("lower").noconvert(),
+          py::arg("upper").noconvert());
     m.def("components", &bound_components, py::arg("labels").noconvert(), py::arg("out").noconvert(), py::arg("steps"),
           py::arg("threads"));
     m.def("joint_counts", &bound_counts, py::arg("a").noconvert(), py::arg("b").noconvert(),

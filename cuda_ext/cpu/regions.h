@@ -11,6 +11,15 @@ template <class Real>
 void distance_transform(const std::uint8_t *target, Real *out, Index channels, const int *size, const Real *spacing,
                         int threads);
 
+// The same at the voxels of one (*size) where `at` is not 0, in their order. False, with answers missing, where more than
+// `most` places would have to be looked at.
+bool distances_at(const std::uint8_t *target, const std::uint8_t *at, double *out, const int *size,
+                  const double *spacing, Index most, int threads);
+
+// The box around each label from 1 to `count` in one (*size): it widens the (count, 3) bounds it is given.
+template <class T>
+void label_boxes(const T *labels, const int *size, Index count, std::int64_t *lower, std::int64_t *upper);
+
 // Components of equal voxels that are not 0, numbered 1, 2, ... by their first voxel, for each channel; neighbours
 // differ by 1 along at most `steps` axes.
 template <class T>

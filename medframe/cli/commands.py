@@ -11,7 +11,7 @@ from pathlib import Path
 from medframe.base.extras import has, install_line, known_extras
 from medframe.base.files import write_json
 from medframe.kernels import report as kernel_report
-from medframe.metrics import Table, summarise
+from medframe.metrics import Table, compare, read_table, summarise, write_comparison
 from medframe.plan import evaluate, fit, parse_overrides, predict
 from medframe.plan.convert import convert, known_ending
 from medframe.plan.convert import told as conversion_told
@@ -61,6 +61,22 @@ def shown(table: Table) -> str:
         count = f"{s.n}" + (f" (+{s.undefined} undefined)" if s.undefined else "")
         lines.append(f"{s.name:<20} {s.metric:<18} {s.mean:>9.4g} {interval:>21} {s.median:>9.4g} {count:>6}")
     return "\n".join(lines)
+
+
+def _compare(arguments: argparse.Namespace) -> int:
+    found = compare(read_table(arguments.first), read_table(arguments.second))
+    head = ("class", "metric", "first", "second", "difference", "95 % interval", "p", "p (Holm)", "cases")
+    print("{:<20} {:<18} {:>9} {:>9} {:>10} {:>21} {:>8} {:>8} {:>6}".format(*head))
+    for d in found:
+        interval = f"[{d.lo:.4g}, {d.hi:.4g}]"
+        count = f"{d.n}" + (f" (+{d.undefined} undefined)" if d.undefined else "")
+        print(
+            f"{d.name:<20} {d.metric:<18} {d.first:>9.4g} {d.second:>9.4g} {d.mean:>10.4g} {interval:>21} "
+            f"{d.p:>8.2g} {d.p_holm:>8.2g} {count:>6}"
+        )
+    if arguments.out is not None:
+        write_comparison(arguments.out, found)
+    return 0
 
 
 def _check(arguments: argparse.Namespace) -> int:
@@ -137,6 +153,7 @@ def _info(arguments: argparse.Namespace) -> int:
 
 COMMANDS: Mapping[str, Callable[[argparse.Namespace], int]] = {
     "check": _check,
+    "compare": _compare,
     "convert": _convert,
     "demo": _demo,
     "evaluate": _evaluate,

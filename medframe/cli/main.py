@@ -38,6 +38,11 @@ def parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--tolerance", type=float, default=1.0, help="of the surface Dice, in mm (default 1)")
     evaluate.add_argument("--overwrite", action="store_true", help="replace a table that exists")
 
+    compare = commands.add_parser("compare", help="compare two tables of scores of the same cases")
+    compare.add_argument("first", type=Path, help="table that evaluate wrote (.csv or .json)")
+    compare.add_argument("second", type=Path, help="the other run's table; differences are second minus first")
+    compare.add_argument("--out", type=Path, default=None, help="also write the comparison (.csv or .json)")
+
     check = commands.add_parser("check", help="look for faults in a dataset, before training")
     check.add_argument("dataset", type=Path, help="a dataset as for fit, or a file or folder of images")
     check.add_argument("--voxels", action="store_true", help="read all voxels (default: headers alone)")

@@ -10,7 +10,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from medframe.base.errors import BadArgument, BadGeometry
-from medframe.losses.tensors import full_precision, pair, reduce
+from medframe.kernels.structural import structural_maps, window_line
+from medframe.losses.tensors import pair, reduce
 from medframe.losses.weights import Reduction, check_reduction
 
 
@@ -130,19 +131,9 @@ def _similarity(p: Tensor, t: Tensor, how: SSIMLoss | MultiScaleSSIMLoss) -> tup
             found=f"shape {tuple(p.shape)}",
             due=f"{how.win_size} voxels or more along each axis",
         )
-    away = torch.arange(how.win_size, dtype=torch.float64) - (how.win_size - 1) / 2
-    gaussian = how.kernel_type == "gaussian"
-    line = torch.exp(-0.5 * (away / how.kernel_sigma) ** 2) if gaussian else torch.ones_like(away)
-    line = (line / line.sum()).to(p)
+    line = window_line(how.win_size, how.kernel_sigma if how.kernel_type == "gaussian" else None)
     c1, c2 = (how.k1 * how.data_range) ** 2, (how.k2 * how.data_range) ** 2
-    with full_precision(p):
-        means = torch.stack([p, t, p * p, t * t, p * t]).flatten(0, 2)[:, None]
-        convolve = (F.conv1d, F.conv2d, F.conv3d)[p.dim() - 3]
-        for axis in range(p.dim() - 2):
-            means = convolve(means, line.reshape(1, 1, *[-1 if a == axis else 1 for a in range(p.dim() - 2)]))
-    mp, mt, pp, tt, pt = means.reshape(5, p.shape[0], p.shape[1], *means.shape[2:])
-    contrast = (2 * (pt - mp * mt) + c2) / ((pp - mp * mp) + (tt - mt * mt) + c2)
-    whole = contrast * (2 * mp * mt + c1) / (mp * mp + mt * mt + c1)
+    whole, contrast = structural_maps(p, t, line, c1, c2)
     return whole.flatten(1).mean(1), contrast.flatten(1).mean(1)
 
 

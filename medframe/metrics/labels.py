@@ -19,6 +19,8 @@ LabelArray: TypeAlias = NDArray[Any] | Tensor
 
 _LONGEST_TABLE = 1 << 24  # label numbers spread wider than this are looked up by bisection
 _SHOWN = 10
+_SMALL = 255
+_COUNTED = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
 
 
 def class_names(classes: Classes) -> dict[int, str]:
@@ -41,15 +43,14 @@ def class_names(classes: Classes) -> dict[int, str]:
     return dict(sorted(names.items()))
 
 
-def label_arrays(prediction: LabelArray, reference: LabelArray) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Both label maps as NumPy integers on the host.
+def label_shape(prediction: LabelArray, reference: LabelArray) -> tuple[int, ...]:
+    """The shape of two label maps on one lattice.
 
     Raises:
         BadLabel: an array is not of an integer type; bool counts as 0 and 1.
         BadGeometry: the shapes differ, an axis is empty, or there are not one to three axes.
     """
-    arrays = _integers(prediction, "prediction"), _integers(reference, "reference")
-    shapes = arrays[0].shape, arrays[1].shape
+    shapes = _integer_shape(prediction, "prediction"), _integer_shape(reference, "reference")
     if shapes[0] != shapes[1]:
         raise BadGeometry(
             "prediction and reference differ in shape",
@@ -64,7 +65,13 @@ def label_arrays(prediction: LabelArray, reference: LabelArray) -> tuple[NDArray
             due="one to three spatial axes of at least one voxel, no batch and no channel axis",
             mend="Score one case at a time, and take the channel axis off (arg-max of the channels, or [0]).",
         )
-    return arrays
+    return shapes[0]
+
+
+def label_arrays(prediction: LabelArray, reference: LabelArray) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Both label maps as NumPy integers on the host; raises as `label_shape` does."""
+    label_shape(prediction, reference)
+    return _on_host(prediction), _on_host(reference)
 
 
 def class_map(labels: NDArray[Any], names: Mapping[int, str], where: str) -> NDArray[Any]:
@@ -77,6 +84,8 @@ def class_map(labels: NDArray[Any], names: Mapping[int, str], where: str) -> NDA
     lo, hi = min(0, int(declared.min())), max(0, int(declared.max()))
     if int(labels.min()) < lo or int(labels.max()) > hi:
         raise _undeclared(labels, names, where)
+    if lo == 0 and hi == len(names) <= 255 and 0 not in names:
+        return labels.astype(np.uint8, copy=False)  # they are their own numbers
     if labels.dtype == np.uint64:
         labels = labels.astype(np.int64)  # mixed signs would be compared in double precision; the range is checked
     unknown = len(names) + 1
@@ -96,13 +105,52 @@ def class_map(labels: NDArray[Any], names: Mapping[int, str], where: str) -> NDA
     return mapped
 
 
-def count_pairs(prediction: NDArray[Any], reference: NDArray[Any], classes: int) -> NDArray[np.int64]:
-    """Count voxels by (reference class, predicted class) in two class maps of numbers 0 to `classes`."""
-    n = classes + 1
+def count_pairs(prediction: LabelArray, reference: LabelArray, names: Mapping[int, str]) -> NDArray[np.int64]:
+    """Count voxels by (reference class, predicted class), as `joint_histogram` returns them.
+
+    Small labels are counted as they are, on their device; others are numbered first, on the host.
+
+    Raises:
+        BadLabel: a value is neither 0 nor declared.
+    """
+    if isinstance(prediction, Tensor) and isinstance(reference, Tensor) and prediction.device == reference.device:
+        given = [m.detach().view(torch.uint8) if m.dtype == torch.bool else m.detach() for m in (reference, prediction)]
+    else:
+        given = [torch.from_numpy(countable(_on_host(m))) for m in (reference, prediction)]
+    counts = _count_small(given[0], given[1], names)
+    if counts is not None:
+        return counts
+    n = len(names) + 1
     check_size((n, n), 8, where="joint histogram")
-    given = [torch.from_numpy(np.ascontiguousarray(m)) for m in (reference, prediction)]
-    one, other = (m if m.dtype == torch.uint8 else m.long() for m in given)
-    return np.asarray(joint_counts(one, other, n, n).numpy())
+    pairs = ((reference, "reference"), (prediction, "prediction"))
+    maps = [torch.from_numpy(countable(class_map(_on_host(m), names, where))) for m, where in pairs]
+    return np.asarray(joint_counts(maps[0], maps[1], n, n).numpy())
+
+
+def _count_small(reference: Tensor, prediction: Tensor, names: Mapping[int, str]) -> NDArray[np.int64] | None:
+    """The counts of labels from 0 to 255 in one pass over both maps, on their device; None for other labels."""
+    least, most = min(names), max(names)
+    if least < 0 or most > _SMALL or reference.dtype != prediction.dtype or reference.dtype not in _COUNTED:
+        return None
+    counts = joint_counts(reference, prediction, most + 1, most + 1).cpu().numpy()
+    known = [0, *names] if 0 not in names else list(names)
+    picked = counts[np.ix_(known, known)]
+    if int(picked.sum()) != reference.numel():
+        return None  # some label is not declared: numbering the classes says which
+    if 0 in names:
+        picked = np.pad(picked, ((1, 0), (1, 0)))
+    return np.asarray(picked)
+
+
+def countable(labels: NDArray[Any]) -> NDArray[Any]:
+    """Labels of a type that torch counts, in one piece."""
+    if labels.dtype == np.bool_:
+        labels = labels.view(np.uint8)
+    elif labels.dtype in (np.uint16, np.uint32, np.uint64):
+        labels = labels.astype(np.int64)  # what does not fit becomes negative, which is no small label
+    labels = np.ascontiguousarray(labels, dtype=labels.dtype.newbyteorder("="))
+    # an axis of one voxel may keep a negative stride and count as contiguous, which torch refuses
+    return labels.copy() if min(labels.strides) < 0 else labels
 
 
 def joint_histogram(prediction: LabelArray, reference: LabelArray, classes: Classes) -> NDArray[np.int64]:
@@ -123,10 +171,8 @@ def joint_histogram(prediction: LabelArray, reference: LabelArray, classes: Clas
         BadArgument: `classes` is invalid.
     """
     names = class_names(classes)
-    predicted, truth = label_arrays(prediction, reference)
-    return count_pairs(
-        class_map(predicted, names, "prediction"), class_map(truth, names, "reference"), classes=len(names)
-    )
+    label_shape(prediction, reference)
+    return count_pairs(prediction, reference, names)
 
 
 def checked_spacing(spacing: Sequence[float], ndim: int) -> tuple[float, ...]:
@@ -145,16 +191,22 @@ def checked_spacing(spacing: Sequence[float], ndim: int) -> tuple[float, ...]:
     return sizes
 
 
-def _integers(labels: LabelArray, where: str) -> NDArray[Any]:
-    mend = "Decide the classes first (arg-max or a threshold), then cast to an integer type."
+def _integer_shape(labels: LabelArray, where: str) -> tuple[int, ...]:
     if isinstance(labels, Tensor):
-        if labels.is_floating_point() or labels.is_complex():
-            raise BadLabel("labels are not integers", where=where, found=labels.dtype, due="an integer type", mend=mend)
+        integers = not labels.is_floating_point() and not labels.is_complex()
+    else:
+        labels = np.asarray(labels)
+        integers = labels.dtype.kind in "iub"
+    if not integers:
+        mend = "Decide the classes first (arg-max or a threshold), then cast to an integer type."
+        raise BadLabel("labels are not integers", where=where, found=labels.dtype, due="an integer type", mend=mend)
+    return tuple(labels.shape)
+
+
+def _on_host(labels: LabelArray) -> NDArray[Any]:
+    if isinstance(labels, Tensor):
         return np.asarray(labels.detach().to("cpu", memory_format=torch.contiguous_format).numpy())
-    array = np.asarray(labels)
-    if array.dtype.kind not in "iub":
-        raise BadLabel("labels are not integers", where=where, found=array.dtype, due="an integer type", mend=mend)
-    return array
+    return np.asarray(labels)
 
 
 def _undeclared(labels: NDArray[Any], names: Mapping[int, str], where: str) -> BadLabel:

@@ -1,16 +1,19 @@
-"""The one entry point: two label maps in, one row for each class out."""
+"""The entry points: two label maps in, one row for each class or one for the whole case out."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from medframe.base.errors import BadArgument
-from medframe.base.extras import need
-from medframe.metrics.edges import SurfaceDistances, surface_distances
+from medframe.kernels import label_boxes
+from medframe.metrics.areas import area_distances
+from medframe.metrics.edges import surface_distances
 from medframe.metrics.empty import EmptyPolicy
 from medframe.metrics.labels import (
     Classes,
@@ -19,9 +22,11 @@ from medframe.metrics.labels import (
     class_map,
     class_names,
     count_pairs,
+    countable,
     label_arrays,
+    label_shape,
 )
-from medframe.metrics.metric import ClassPair, Metric
+from medframe.metrics.metric import CaseMetric, ClassPair, Metric, Needs, value_of
 from medframe.metrics.overlap import Dice, IoU, Volume
 from medframe.metrics.surface import AverageSurfaceDistance, Hausdorff, SurfaceDice
 from medframe.metrics.table import Row
@@ -49,8 +54,9 @@ def score_case(
 ) -> list[Row]:
     """Score every class of one case.
 
-    Counts of all classes come from one joint histogram, and all surface metrics of a class from one distance field each
-    way, made on the box around both masks and only where a metric needs it.
+    Counts of all classes come from one joint histogram (of tensors on a GPU: there), and all surface metrics of a class
+    that share a definition of the surface from one distance field each way, made on the box around both masks and only
+    where a metric needs it.
 
     Args:
         prediction: integer labels, (*spatial) of one to three axes; bool counts as 0 and 1.
@@ -79,52 +85,104 @@ def score_case(
     empty = EmptyPolicy() if empty is None else empty
     columns = _columns(metrics)
     names = class_names(classes)
-    predicted, truth = label_arrays(prediction, reference)
-    sizes = checked_spacing(spacing, truth.ndim)
-    a, b = class_map(predicted, names, "prediction"), class_map(truth, names, "reference")
-    counts = count_pairs(a, b, classes=len(names))
-    in_a, in_b = counts.sum(axis=0), counts.sum(axis=1)
-    boxes = _boxes(a, b, len(names)) if any(metric.needs_surface for metric in metrics) else None
-
-    rows = []
-    for number, (label, name) in enumerate(names.items(), start=1):
-        n_a, n_b = int(in_a[number]), int(in_b[number])
-        surface = None if boxes is None or not (n_a and n_b) else _surface(a, b, number, boxes[number - 1], sizes)
-        pair = ClassPair(n_a, n_b, int(counts[number, number]), sizes, surface)
-        values = tuple(_value(metric, pair, empty, truth.shape) for metric in metrics)
-        rows.append(Row(case, label, name, columns, values))
-    return rows
+    needs = {metric.needs for metric in metrics}
+    pairs = class_pairs(prediction, reference, spacing, classes, needs=needs)
+    shape = label_shape(prediction, reference)
+    return [
+        Row(case, label, name, columns, tuple(value_of(metric, pair, empty, shape) for metric in metrics))
+        for (label, name), pair in zip(names.items(), pairs, strict=True)
+    ]
 
 
-def _value(metric: Metric, pair: ClassPair, empty: EmptyPolicy, shape: tuple[int, ...]) -> float:
-    if metric.perfect is None or (pair.predicted and pair.reference):
-        return metric.value(pair)
-    if not pair.predicted and not pair.reference:
-        return empty.absent_in_both(metric.perfect)
-    return empty.absent_in_one(metric.perfect, shape, pair.spacing)
+def score_whole(
+    prediction: LabelArray,
+    reference: LabelArray,
+    spacing: Sequence[float],
+    classes: Classes,
+    metrics: Sequence[CaseMetric],
+    *,
+    case: str,
+    empty: EmptyPolicy | None = None,
+) -> Row:
+    """Score a case by metrics that take all its classes together, such as the generalised Dice.
+
+    Args:
+        prediction: as for `score_case`.
+        reference: as for `score_case`.
+        spacing: as for `score_case`.
+        classes: the labels that count; declare 0 to count background.
+        metrics: what to measure, one column each.
+        case: the case's id.
+        empty: what a case without any voxel of the classes is worth; `EmptyPolicy()` unless given.
+
+    Returns:
+        The row of the whole case, for a table of such rows.
+
+    Raises:
+        BadLabel: as for `score_case`.
+        BadGeometry: as for `score_case`.
+        BadArgument: as for `score_case`.
+
+    Example:
+        >>> truth, found = np.array([[1, 1, 2, 2]]), np.array([[1, 1, 2, 0]])
+        >>> from medframe.metrics import GeneralizedDice
+        >>> round(score_whole(found, truth, (1, 1), [1, 2], [GeneralizedDice()], case="a")["generalized_dice"], 4)
+        0.8571
+    """
+    columns = _columns(metrics)
+    pairs = class_pairs(prediction, reference, spacing, classes)
+    policy = EmptyPolicy() if empty is None else empty
+    return Row.of_case(case, dict(zip(columns, (metric.value(pairs, policy) for metric in metrics), strict=True)))
 
 
-def _columns(metrics: Sequence[Metric]) -> tuple[str, ...]:
+def class_pairs(
+    prediction: LabelArray,
+    reference: LabelArray,
+    spacing: Sequence[float],
+    classes: Classes,
+    *,
+    needs: Collection[Needs] = (),
+) -> list[ClassPair]:
+    """What metrics see of each class, by rising label number; raises as `score_case` does."""
+    names = class_names(classes)
+    shape = label_shape(prediction, reference)
+    sizes = checked_spacing(spacing, len(shape))
+    counts = count_pairs(prediction, reference, names)
+    measures = {"edges": surface_distances, "areas": area_distances}
+    wanted = {need: measure for need, measure in measures.items() if need in needs}
+    a, b, boxes = _mapped(prediction, reference, names) if wanted else (None, None, [])
+    pairs = []
+    for number in range(1, len(names) + 1):
+        n_a, n_b = int(counts[:, number].sum()), int(counts[number].sum())
+        found = {}
+        if a is not None and b is not None and n_a and n_b:
+            masks = np.equal(a[boxes[number - 1]], number), np.equal(b[boxes[number - 1]], number)
+            found = {need: measure(*masks, sizes) for need, measure in wanted.items()}
+        pairs.append(ClassPair(n_a, n_b, int(counts[number, number]), math.prod(shape), sizes, **found))
+    return pairs
+
+
+def _columns(metrics: Sequence[Metric] | Sequence[CaseMetric]) -> tuple[str, ...]:
     names = tuple(metric.name for metric in metrics)
     if not names or len(set(names)) < len(names):
         raise BadArgument("columns must differ", where="metrics", found=names, due="one or more metrics, each once")
     return names
 
 
+def _mapped(
+    prediction: LabelArray, reference: LabelArray, names: Mapping[int, str]
+) -> tuple[NDArray[Any], NDArray[Any], list[tuple[slice, ...]]]:
+    """Both class maps, and the box around each class in both."""
+    predicted, truth = label_arrays(prediction, reference)
+    a, b = (
+        countable(class_map(labels, names, where))
+        for labels, where in ((predicted, "prediction"), (truth, "reference"))
+    )
+    return a, b, _boxes(a, b, len(names))
+
+
 def _boxes(a: NDArray[Any], b: NDArray[Any], classes: int) -> list[tuple[slice, ...]]:
-    """The box around each class in both maps; a class absent in either gets an empty box, which is never used."""
-    find = need("scipy.ndimage", "measure surface distances").find_objects
-    boxes: list[tuple[slice, ...]] = []
-    for one, other in zip(find(a, classes), find(b, classes), strict=True):
-        if one is None or other is None:
-            boxes.append((slice(0),) * a.ndim)
-        else:
-            pairs = zip(one, other, strict=True)
-            boxes.append(tuple(slice(min(p.start, q.start), max(p.stop, q.stop)) for p, q in pairs))
-    return boxes
-
-
-def _surface(
-    a: NDArray[Any], b: NDArray[Any], number: int, box: tuple[slice, ...], spacing: tuple[float, ...]
-) -> SurfaceDistances:
-    return surface_distances(np.equal(a[box], number), np.equal(b[box], number), spacing)
+    """The box around each class in both maps; that of a class absent in either is never used."""
+    one, other = (label_boxes(torch.from_numpy(m), classes).numpy() for m in (a, b))
+    lower, upper = np.minimum(one[:, 0], other[:, 0]), np.maximum(one[:, 1], other[:, 1])
+    return [tuple(slice(*ends) for ends in zip(*box, strict=True)) for box in zip(lower, upper, strict=True)]

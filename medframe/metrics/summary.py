@@ -23,7 +23,7 @@ class Statistic:
     """One metric over the cases, for one class or for all.
 
     Args:
-        label: the class number; None for all classes together.
+        label: the class number; None for all classes together, and for whole cases.
         name: the class name, or "all".
         metric: the column.
         n: how many cases have a defined value, infinite ones among them.
@@ -84,7 +84,8 @@ def summarise(table: Table, rng: Rng = _USUAL_RNG, *, confidence: float = 0.95, 
     """Reduce a table to mean, standard deviation, median and a bootstrap interval of the mean.
 
     "All" is taken over cases: each case's value is the mean over its classes where the metric is defined, so that
-    cases, the independent units, are what is averaged and resampled. A case without a defined class is undefined.
+    cases, the independent units, are what is averaged and resampled. A case without a defined class is undefined. In a
+    table of whole cases "all" is each case's one value.
 
     Args:
         table: rows of cases and classes.

@@ -1,11 +1,11 @@
-"""Per-case tables: one row for each case and class, one column for each metric."""
+"""Per-case tables: one row for each case and class, or for each case as a whole; one column for each metric."""
 
 from __future__ import annotations
 
 import math
 import operator
 import unicodedata
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,18 +14,19 @@ from numpy.typing import NDArray
 from medframe.base.errors import BadArgument, BadDataset
 
 KEY_COLUMNS = ("case", "label", "class")
+WHOLE = "whole case"
 
 
 @dataclass(frozen=True, eq=False)
 class Row:
-    """The metrics of one class of one case.
+    """The metrics of one class of one case, or of a case as a whole: then it has no label.
 
     Rows are equal when all their parts are, an undefined value (NaN) being equal to an undefined value.
 
     Args:
         case: the case's id; text without control characters.
-        label: the class number.
-        name: the class name.
+        label: the class number; None for the whole case.
+        name: the class name; "whole case" for the whole case.
         columns: the metrics' names.
         values: a number for each column; NaN is undefined.
 
@@ -34,7 +35,7 @@ class Row:
     """
 
     case: str
-    label: int
+    label: int | None
     name: str
     columns: tuple[str, ...]
     values: tuple[float, ...]
@@ -49,9 +50,15 @@ class Row:
         if len(self.values) != len(self.columns):
             found = f"{len(self.values)} values for {len(self.columns)} columns"
             raise BadArgument("a row is not complete", where="values", found=found, due="one value a column")
-        object.__setattr__(self, "label", operator.index(self.label))
+        if self.label is not None:
+            object.__setattr__(self, "label", operator.index(self.label))
         object.__setattr__(self, "columns", tuple(self.columns))
         object.__setattr__(self, "values", tuple(float(v) for v in self.values))
+
+    @classmethod
+    def of_case(cls, case: str, values: Mapping[str, float]) -> Row:
+        """The row of a case as a whole: column -> value."""
+        return cls(case, None, WHOLE, tuple(values), tuple(values.values()))
 
     def __getitem__(self, column: str) -> float:
         """The value in a column."""
@@ -74,6 +81,8 @@ class Row:
 class Table:
     """Rows ordered by case id and label number, whatever order they came in.
 
+    A table is either of classes or of whole cases, so that no statistic mixes the two.
+
     A row may be given twice if it says the same both times (a sampler that pads ranks to equal length scores a case
     twice); so the union over ranks equals the table of a single process.
 
@@ -81,20 +90,24 @@ class Table:
         rows: in any order; none makes an empty table, which merges with any other.
 
     Raises:
-        BadDataset: two rows of one case and class differ, rows differ in their columns, or a label has two names.
+        BadDataset: two rows of one case and class differ, rows differ in their columns, a label has two names, or rows
+            of classes stand beside rows of whole cases.
     """
 
     rows: tuple[Row, ...]
 
     def __init__(self, rows: Iterable[Row] = ()) -> None:
-        kept: dict[tuple[str, int], Row] = {}
-        names: dict[int, str] = {}
+        kept: dict[tuple[str, int | None], Row] = {}
+        names: dict[int | None, str] = {}
         columns: tuple[str, ...] | None = None
         for row in rows:
             columns = row.columns if columns is None else columns
             if row.columns != columns:
                 found = f"{', '.join(row.columns)} after {', '.join(columns)}"
                 raise BadDataset("rows differ in their columns", where=row.case, found=found, due="one set of metrics")
+            if names and (None in names) != (row.label is None):
+                due = "a table of classes, or one of whole cases"
+                raise BadDataset("classes stand beside whole cases", where=row.case, found="rows of both", due=due)
             if names.setdefault(row.label, row.name) != row.name:
                 found = f"label {row.label} as {names[row.label]!r} and as {row.name!r}"
                 raise BadDataset("a label has two names", where=row.case, found=found, due="one name a label")
@@ -108,7 +121,7 @@ class Table:
                     due="one result for each case and class",
                     mend="Give each case an id of its own; score each case by one model only.",
                 )
-        object.__setattr__(self, "rows", tuple(kept[key] for key in sorted(kept)))
+        object.__setattr__(self, "rows", tuple(sorted(kept.values(), key=lambda row: (row.case, row.label or 0))))
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -128,11 +141,11 @@ class Table:
 
     @property
     def classes(self) -> dict[int, str]:
-        """Label number -> class name, by rising number."""
-        return dict(sorted({row.label: row.name for row in self.rows}.items()))
+        """Label number -> class name, by rising number; none in a table of whole cases."""
+        return dict(sorted({row.label: row.name for row in self.rows if row.label is not None}.items()))
 
-    def values(self, column: str, label: int) -> NDArray[np.float64]:
-        """A metric of one class over the cases that have it, by case id; NaN where undefined."""
+    def values(self, column: str, label: int | None = None) -> NDArray[np.float64]:
+        """A metric of one class (None: of whole cases) over the cases that have it, by case id; NaN where undefined."""
         return np.array([row[column] for row in self.rows if row.label == label], dtype=np.float64)
 
     def case_means(self, column: str) -> NDArray[np.float64]:

@@ -1,7 +1,7 @@
 """Tables and summaries as files: CSV for spreadsheets, JSON for programs; the suffix decides.
 
 Numbers are written with as many digits as bring the same number back. CSV spells undefined and infinite values `nan`
-and `inf`; JSON, which has neither, writes null and "inf".
+and `inf`; JSON, which has neither, writes null and "inf". A row of a whole case has an empty label (null in JSON).
 """
 
 from __future__ import annotations
@@ -12,11 +12,13 @@ import io
 import json
 import math
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from medframe.base.errors import BadArgument, BadFile, MedframeError
 from medframe.base.files import write_json, write_text
+from medframe.metrics.compare import Comparison, Difference
 from medframe.metrics.summary import Statistic, Summary
 from medframe.metrics.table import KEY_COLUMNS, Row, Table
 
@@ -40,7 +42,7 @@ def write_table(path: str | os.PathLike[str], table: Table, *, overwrite: bool =
         content = {"format": _FORMAT, "columns": [*KEY_COLUMNS, *table.columns], "rows": rows}
         write_json(path, content, overwrite=overwrite)
         return
-    lines = [[row.case, str(row.label), row.name, *map(repr, row.values)] for row in table]
+    lines = [[row.case, "" if row.label is None else str(row.label), row.name, *map(repr, row.values)] for row in table]
     _write_csv(path, [[*KEY_COLUMNS, *table.columns], *lines], overwrite=overwrite)
 
 
@@ -65,7 +67,15 @@ def read_table(path: str | os.PathLike[str]) -> Table:
     for number, line in enumerate(lines, start=1):
         try:
             case, label, name, *values = line
-            rows.append(Row(case, int(label), name, columns, tuple(_to_float(v) for v in values)))
+            rows.append(
+                Row(
+                    case,
+                    None if label in ("", None) else int(label),
+                    name,
+                    columns,
+                    tuple(_to_float(v) for v in values),
+                )
+            )
         except (ValueError, TypeError, MedframeError) as error:
             raise BadFile(
                 f"row {number} is damaged",
@@ -88,14 +98,42 @@ def write_summary(path: str | os.PathLike[str], summary: Summary, *, overwrite: 
         BadArgument: another suffix.
         WriteFailed: the file cannot be written.
     """
-    settings = {"confidence": summary.confidence, "resamples": summary.resamples}
-    lines = [{**dataclasses.asdict(statistic), **settings} for statistic in summary]
+    _write_records(path, [_record(summary, statistic) for statistic in summary], Statistic, overwrite=overwrite)
+
+
+def write_groups(path: str | os.PathLike[str], groups: Mapping[str, Summary], *, overwrite: bool = True) -> None:
+    """Write the summaries of subgroups as one file, the group's name in front of each line; see `write_summary`."""
+    records = [
+        {"group": name} | _record(summary, statistic) for name, summary in groups.items() for statistic in summary
+    ]
+    _write_records(path, records, Statistic, first=("group",), overwrite=overwrite)
+
+
+def write_comparison(path: str | os.PathLike[str], comparison: Comparison, *, overwrite: bool = True) -> None:
+    """Write a comparison of two tables, one line for each metric and class; see `write_summary`."""
+    records = [_record(comparison, difference) for difference in comparison]
+    _write_records(path, records, Difference, overwrite=overwrite)
+
+
+def _record(whole: Summary | Comparison, part: Statistic | Difference) -> dict[str, Any]:
+    settings = {"confidence": whole.confidence, "resamples": whole.resamples}
+    return {**dataclasses.asdict(part), **settings}
+
+
+def _write_records(
+    path: str | os.PathLike[str],
+    records: list[dict[str, Any]],
+    kind: type[Statistic] | type[Difference],
+    *,
+    first: tuple[str, ...] = (),
+    overwrite: bool,
+) -> None:
     if _suffix(path) == ".json":
-        rows = [{k: _to_json(v) if isinstance(v, float) else v for k, v in line.items()} for line in lines]
+        rows = [{k: _to_json(v) if isinstance(v, float) else v for k, v in record.items()} for record in records]
         write_json(path, {"statistics": rows}, overwrite=overwrite)
         return
-    head = [*(field.name for field in dataclasses.fields(Statistic)), *settings]
-    cells = [["" if v is None else v if isinstance(v, str) else repr(v) for v in line.values()] for line in lines]
+    head = [*first, *(field.name for field in dataclasses.fields(kind)), "confidence", "resamples"]
+    cells = [["" if v is None else v if isinstance(v, str) else repr(v) for v in r.values()] for r in records]
     _write_csv(path, [head, *cells], overwrite=overwrite)
 
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from medframe.base.errors import BadArgument
 from medframe.base.extras import need
 from medframe.image import Image, LabelMap
+from medframe.metrics import Reliability
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -172,6 +173,36 @@ def bars(groups: Mapping[str, Sequence[float]], *, xlabel: str, marked: Sequence
         ax.tick_params(labelsize=8)
         ax.spines[["top", "right"]].set_visible(False)
     axes[0].set_ylabel("cases", fontsize=8)
+    return drawn
+
+
+def reliability(bins: Mapping[str, Reliability]) -> Figure:
+    """Reliability diagrams: how often predictions of each confidence came true, and below how many there are.
+
+    On the diagonal, confidence is what it says; below it, the model is too sure. Empty bins are left out.
+
+    Args:
+        bins: name -> the bins of `medframe.metrics.reliability`; one column each.
+    """
+    drawn = figure(3.1 * len(bins), 4.0)
+    rows = drawn.subplots(2, len(bins), squeeze=False, sharex=True, height_ratios=(3, 1))
+    for k, (name, found) in enumerate(bins.items()):
+        above, below = rows[0][k], rows[1][k]
+        known = found.counts > 0
+        middles = (np.arange(len(known)) + 0.5) / len(known)
+        above.plot([0, 1], [0, 1], color="#999999", lw=1, ls="dashed")
+        above.bar(middles[known], found.accuracy[known], width=0.9 / len(known), color=COLOURS[1], alpha=0.5)
+        above.plot(found.mean_confidence[known], found.accuracy[known], "o-", color=COLOURS[6], ms=4, lw=1.4)
+        above.set_title(f"{name}\nECE {found.expected_error:.3f}, Brier {found.brier:.3f}", fontsize=9)
+        above.set_xlim(0, 1)
+        above.set_ylim(0, 1)
+        below.bar(middles, found.counts / max(1, found.counts.sum()), width=0.9 / len(known), color=COLOURS[7])
+        below.set_xlabel("confidence", fontsize=8)
+        for ax in (above, below):
+            ax.tick_params(labelsize=8)
+            ax.spines[["top", "right"]].set_visible(False)
+    rows[0][0].set_ylabel("share that came true", fontsize=8)
+    rows[1][0].set_ylabel("share of all", fontsize=8)
     return drawn
 
 

@@ -3,6 +3,7 @@
 import pytest
 
 from medframe.cli.main import main, parse
+from medframe.metrics import Row, Table, write_table
 
 
 @pytest.mark.parametrize(
@@ -39,3 +40,16 @@ def test_a_wrong_setting_is_one_line(tmp_path, capsys):
         capsys.readouterr().err
         == "medframe: BadConfig: no setting: not a setting; found no setting; expected name=value\n"
     )
+
+
+def test_two_tables_are_compared(tmp_path, capsys):
+    for name, more in (("first", 0.0), ("second", 0.01)):
+        rows = [Row(f"case {k}", 1, "liver", ("dice",), (0.8 + 0.01 * k + more * k,)) for k in range(6)]
+        write_table(tmp_path / f"{name}.csv", Table(rows))
+    words = ["compare", str(tmp_path / "first.csv"), str(tmp_path / "second.csv"), "--out", str(tmp_path / "c.csv")]
+    assert main(words) == 0
+    liver = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("liver"))
+    assert liver.split()[1:5] == ["dice", "0.825", "0.85", "0.025"]
+    assert (tmp_path / "c.csv").read_text().splitlines()[1].startswith("1,liver,dice,6,0,5,0,")
+    assert main(["compare", str(tmp_path / "first.csv"), str(tmp_path / "none.csv")]) == 2
+    assert "cannot be read" in capsys.readouterr().err

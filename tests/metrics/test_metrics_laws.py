@@ -6,10 +6,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from medframe.metrics import AverageSurfaceDistance, Dice, EmptyPolicy, Hausdorff, IoU, SurfaceDice, score_case
+from medframe.metrics import AverageSurfaceDistance, Dice, EmptyPolicy, FBeta, Hausdorff, IoU, SurfaceDice, score_case
 
-SYMMETRIC = (Dice(), IoU(), Hausdorff(), Hausdorff(95), AverageSurfaceDistance(), SurfaceDice(1.5))
-METRICS = (*SYMMETRIC, AverageSurfaceDistance(False))
+SYMMETRIC = (
+    Dice(),
+    IoU(),
+    *(
+        metric
+        for by in ("voxels", "area")
+        for metric in (Hausdorff(by=by), Hausdorff(95, by), AverageSurfaceDistance(by=by), SurfaceDice(1.5, by))
+    ),
+)
+METRICS = (*SYMMETRIC, AverageSurfaceDistance(False), AverageSurfaceDistance(False, "area"), FBeta(2))
 law = settings(max_examples=60, deadline=None, database=None)
 
 

@@ -1,4 +1,4 @@
-"""Real label pairs against values computed with SimpleITK and MONAI, at isotropic and anisotropic spacing."""
+"""Real label pairs against values computed by SimpleITK, DeepMind and MONAI, at isotropic and anisotropic spacing."""
 
 import csv
 from pathlib import Path
@@ -13,6 +13,7 @@ from medframe.metrics import (
     IoU,
     SurfaceDice,
     Volume,
+    VolumeDifference,
     Voxels,
     score_case,
 )
@@ -34,6 +35,11 @@ METRICS = (
     Voxels("prediction"),
     Voxels("reference"),
     Volume("reference"),
+    VolumeDifference("symmetric"),
+    Hausdorff(95, by="area"),
+    Hausdorff(by="area"),
+    AverageSurfaceDistance(False, by="area"),
+    SurfaceDice(1.0, by="area"),
 )
 
 # our column, their column, tolerance (they print six decimals; MONAI works in single precision)
@@ -47,6 +53,10 @@ COLUMNS = [
     ("asd", "monai_asd", 1e-5),
     ("assd", "monai_assd", 1e-5),
     ("nsd_1mm", "monai_surface_dice_1mm", 1e-6),
+    ("hd95_area", "sd_hd95", 1e-5),
+    ("hd_area", "sd_hd100", 1e-5),
+    ("asd_area", "sd_asd_pred_to_gt", 1e-5),
+    ("nsd_1mm_area", "sd_surface_dice_1mm", 1e-5),
     ("voxels_prediction", "n_pred", 0),
     ("voxels_reference", "n_gt", 0),
 ]
@@ -100,3 +110,8 @@ def test_volume_is_voxels_times_spacing(measured):
     for line, row in measured:
         voxel = float(line["sx"]) * float(line["sy"]) * float(line["sz"])
         assert row["volume_reference"] == pytest.approx(int(line["n_gt"]) * voxel)
+
+
+def test_symmetric_volume_difference_is_the_negative_volume_similarity_of_simpleitk(measured):
+    for line, row in measured:
+        assert row["volume_difference_symmetric"] == pytest.approx(-float(line["sitk_volume_similarity"]), abs=1e-6)

@@ -139,7 +139,7 @@ def test_column_names_tell_settings_apart():
         lambda: Hausdorff(float("nan")),
         lambda: SurfaceDice(-1),
         lambda: SurfaceDice(float("inf")),
-        lambda: Hausdorff().value(ClassPair(1, 1, 1, (1.0,))),
+        lambda: Hausdorff().value(ClassPair(1, 1, 1, 1, (1.0,))),
         lambda: surface_distances(np.zeros((2, 2)), np.ones((2, 2)), (1, 1)),
         lambda: surface_distances(np.ones((2, 2)), np.zeros((2, 2)), (1, 1)),
         lambda: surface_distances(np.ones((2, 2)), np.ones((2, 2)), (1, 0)),

@@ -190,3 +190,21 @@ def test_contradicting_rows_in_a_file(tmp_path):
     path.write_text("case,label,class,dice\na,1,x,0.5\na,1,x,0.6\n")
     with pytest.raises(BadDataset, match="two rows"):
         read_table(path)
+
+
+def test_rows_of_whole_cases(tmp_path):
+    table = Table([Row.of_case("b", {"psnr": 30.0, "ssim": NAN}), Row.of_case("a", {"psnr": INF, "ssim": 0.5})])
+    assert [(r.case, r.label, r.name) for r in table] == [("a", None, "whole case"), ("b", None, "whole case")]
+    assert table.classes == {}
+    assert table.values("psnr").tolist() == table.case_means("psnr").tolist() == [INF, 30.0]
+    for name in ("t.csv", "t.json"):
+        write_table(tmp_path / name, table)
+        assert read_table(tmp_path / name) == table
+    assert (tmp_path / "t.csv").read_text().splitlines()[1] == "a,,whole case,inf,0.5"
+
+
+def test_classes_and_whole_cases_do_not_mix():
+    whole = Row.of_case("a", {"dice": 0.5, "hd95": 2.0})
+    for rows in ([whole, row("a")], [row("a"), whole]):
+        with pytest.raises(BadDataset, match="classes stand beside whole cases"):
+            Table(rows)

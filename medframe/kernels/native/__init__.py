@@ -29,13 +29,16 @@ from medframe.kernels.native.regions import (
     normal_noise,
 )
 from medframe.kernels.native.sampling import declines_pull, pull
+from medframe.kernels.native.surfaces import declines_boxes, declines_distances_at, distances_at, label_boxes
 
 __all__ = [
     "components",
     "core",
+    "declines_boxes",
     "declines_components",
     "declines_counts",
     "declines_distance",
+    "declines_distances_at",
     "declines_filter_axes",
     "declines_gaussian",
     "declines_grow",
@@ -47,10 +50,12 @@ __all__ = [
     "declines_push",
     "declines_sample",
     "distance_transform",
+    "distances_at",
     "filter_axes",
     "gaussian",
     "grow",
     "joint_counts",
+    "label_boxes",
     "label_vote",
     "logit_argmax",
     "median",

@@ -16,6 +16,7 @@ from medframe.kernels.ops.regions import (
 )
 from medframe.kernels.ops.sample import sample, spatial_transform
 from medframe.kernels.ops.sampling import pull, pull_batch, push
+from medframe.kernels.ops.surfaces import distances_at, label_boxes
 from medframe.kernels.ops.table import report
 
 __all__ = [
@@ -25,10 +26,12 @@ __all__ = [
     "components",
     "dilate",
     "distance_transform",
+    "distances_at",
     "erode",
     "fill_holes",
     "gaussian",
     "joint_counts",
+    "label_boxes",
     "label_vote",
     "logit_argmax",
     "median",

@@ -61,7 +61,7 @@ def distance_transform(
     Raises:
         BadArgument: not one to three spatial axes, a spacing that is not positive, or another dtype.
     """
-    steps = _spacing(mask, spacing)
+    steps = check_spacing(mask, spacing)
     target = mask if mask.dtype in (torch.bool, torch.uint8) else mask != 0
     if dtype not in (torch.float32, torch.float64):
         raise BadArgument("distances of another type", found=str(dtype), due="float32 or float64")
@@ -280,7 +280,8 @@ def _check_rank(given: Tensor) -> None:
         )
 
 
-def _spacing(mask: Tensor, spacing: Sequence[float] | float) -> tuple[float, ...]:
+def check_spacing(mask: Tensor, spacing: Sequence[float] | float) -> tuple[float, ...]:
+    """One positive step for each spatial axis of (C, *spatial), or BadArgument."""
     _check_rank(mask)
     rank = mask.ndim - 1
     steps = (float(spacing),) * rank if isinstance(spacing, int | float) else tuple(float(s) for s in spacing)

@@ -20,12 +20,14 @@ from medframe.kernels.reference.sampling import (
     unravel,
     walk,
 )
+from medframe.kernels.reference.surfaces import distances_at, label_boxes
 
 __all__ = [
     "SAME_SHARE",
     "components",
     "displace",
     "distance_transform",
+    "distances_at",
     "field",
     "filter_axes",
     "fold",
@@ -34,6 +36,7 @@ __all__ = [
     "grow",
     "jacobian",
     "joint_counts",
+    "label_boxes",
     "label_vote",
     "logit_argmax",
     "median",
