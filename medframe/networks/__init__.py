@@ -1,5 +1,6 @@
 """Network architectures and the blocks they are built from: plain PyTorch, usable alone."""
 
+from medframe.networks.blocks import DVF2DDF, Warp
 from medframe.networks.nets import (
     UNETR,
     VQVAE,
@@ -14,12 +15,15 @@ from medframe.networks.nets import (
     EfficientNet,
     FlexibleUNet,
     Generator,
+    GlobalNet,
     HighResNet,
+    LocalNet,
     MAEViT,
     MedNeXt,
     MultiScalePatchDiscriminator,
     PatchDiscriminator,
     Regressor,
+    RegUNet,
     ResEncUNet,
     ResNet,
     SegResNet,
@@ -34,11 +38,14 @@ from medframe.networks.nets import (
     VarAutoEncoder,
     ViT,
     VNet,
+    VoxelMorph,
+    VoxelMorphUNet,
     kl_loss,
 )
 from medframe.networks.weights import KeyReport, freeze, load_weights, parameter_groups, unfreeze
 
 __all__ = [
+    "DVF2DDF",
     "UNETR",
     "VQVAE",
     "AttentionUNet",
@@ -52,12 +59,15 @@ __all__ = [
     "EfficientNet",
     "FlexibleUNet",
     "Generator",
+    "GlobalNet",
     "HighResNet",
     "KeyReport",
+    "LocalNet",
     "MAEViT",
     "MedNeXt",
     "MultiScalePatchDiscriminator",
     "PatchDiscriminator",
+    "RegUNet",
     "Regressor",
     "ResEncUNet",
     "ResNet",
@@ -73,6 +83,9 @@ __all__ = [
     "VNet",
     "VarAutoEncoder",
     "ViT",
+    "VoxelMorph",
+    "VoxelMorphUNet",
+    "Warp",
     "freeze",
     "kl_loss",
     "load_weights",

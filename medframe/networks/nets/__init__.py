@@ -10,9 +10,12 @@ from medframe.networks.nets.discriminators import MultiScalePatchDiscriminator, 
 from medframe.networks.nets.dynunet import DynUNet
 from medframe.networks.nets.efficientnet import EfficientNet
 from medframe.networks.nets.flexible_unet import FlexibleUNet
+from medframe.networks.nets.global_net import GlobalNet
 from medframe.networks.nets.highresnet import HighResNet
+from medframe.networks.nets.local_net import LocalNet
 from medframe.networks.nets.mae_vit import MAEViT
 from medframe.networks.nets.mednext import MedNeXt
+from medframe.networks.nets.reg_unet import RegUNet
 from medframe.networks.nets.regressor import Generator, Regressor
 from medframe.networks.nets.res_enc_unet import ResEncUNet
 from medframe.networks.nets.resnet import ResNet
@@ -27,6 +30,7 @@ from medframe.networks.nets.unet_plus_plus import UNetPlusPlus
 from medframe.networks.nets.unetr import UNETR
 from medframe.networks.nets.vit import ViT
 from medframe.networks.nets.vnet import VNet
+from medframe.networks.nets.voxelmorph import VoxelMorph, VoxelMorphUNet
 from medframe.networks.nets.vqvae import VQVAE
 
 __all__ = [
@@ -43,11 +47,14 @@ __all__ = [
     "EfficientNet",
     "FlexibleUNet",
     "Generator",
+    "GlobalNet",
     "HighResNet",
+    "LocalNet",
     "MAEViT",
     "MedNeXt",
     "MultiScalePatchDiscriminator",
     "PatchDiscriminator",
+    "RegUNet",
     "Regressor",
     "ResEncUNet",
     "ResNet",
@@ -63,5 +70,7 @@ __all__ = [
     "VNet",
     "VarAutoEncoder",
     "ViT",
+    "VoxelMorph",
+    "VoxelMorphUNet",
     "kl_loss",
 ]
