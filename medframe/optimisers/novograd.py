@@ -14,9 +14,11 @@ from medframe.base.errors import BadArgument
 class Novograd(torch.optim.Optimizer):
     """Momentum on gradients that are divided by the running norm of their tensor, weight decay added after that.
 
-        v <- beta2 v + (1 - beta2) |g|^2,   m <- beta1 m + g / (sqrt(v) + eps) + decay w,   w <- w - lr m
+        v <- beta2 v + (1 - beta2) norm(g)^2
+        m <- beta1 m + g / (sqrt(v) + eps) + decay w
+        w <- w - lr m
 
-    v is one number for each tensor (the first |g|^2 is taken whole), so the state is half of Adam's, and a layer moves
+    v is one number for each tensor (the first squared norm is taken whole), so the state is half of Adam's, and a layer moves
     by about `lr` whatever the size of its gradients.
 
     B. Ginsburg et al., "Stochastic gradient methods with layer-wise adaptive moments for training of deep networks",
