@@ -45,6 +45,7 @@ _PACKAGES = (
     "losses",
     "metrics",
     "networks",
+    "optimisers",
     "plan",
     "transforms",
     "viz",

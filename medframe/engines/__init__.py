@@ -19,6 +19,7 @@ from medframe.engines.eval_step import EvalStep
 from medframe.engines.events import VALIDATED, ignite_engine
 from medframe.engines.precision import PrecisionChoice, PrecisionTrial, choose_precision
 from medframe.engines.progress import TrainingState, notes, set_total_steps, total_steps
+from medframe.engines.range_test import LearningRateCurve, find_learning_rate
 from medframe.engines.steps import TrainStep
 from medframe.engines.weights import read_weights, write_weights
 
@@ -26,6 +27,7 @@ __all__ = [
     "VALIDATED",
     "Ema",
     "EvalStep",
+    "LearningRateCurve",
     "PrecisionChoice",
     "PrecisionTrial",
     "Ranks",
@@ -34,6 +36,7 @@ __all__ = [
     "bare",
     "choose_precision",
     "evaluator",
+    "find_learning_rate",
     "from_first",
     "ignite_engine",
     "is_first",

@@ -12,12 +12,14 @@ from medframe.losses.dice_ce import DiceCELoss
 from medframe.losses.focal import DiceFocalLoss, FocalLoss, GeneralizedDiceFocalLoss
 from medframe.losses.generalized_dice import GeneralizedDiceLoss
 from medframe.losses.mcc import MCCLoss
+from medframe.losses.multi_scale import MultiScaleLoss
 from medframe.losses.perceptual import PerceptualLoss
 from medframe.losses.registration import GlobalMutualInformationLoss, LocalNormalizedCrossCorrelationLoss
 from medframe.losses.smoothness import BendingEnergyLoss, DiffusionLoss
 from medframe.losses.structural import MultiScaleSSIMLoss, SSIMLoss
 from medframe.losses.tversky import TverskyLoss
 from medframe.losses.unified_focal import UnifiedFocalLoss
+from medframe.losses.wasserstein_dice import GeneralizedWassersteinDiceLoss
 
 __all__ = [
     "BarlowTwinsLoss",
@@ -33,10 +35,12 @@ __all__ = [
     "FocalLoss",
     "GeneralizedDiceFocalLoss",
     "GeneralizedDiceLoss",
+    "GeneralizedWassersteinDiceLoss",
     "GlobalMutualInformationLoss",
     "HausdorffDTLoss",
     "LocalNormalizedCrossCorrelationLoss",
     "MCCLoss",
+    "MultiScaleLoss",
     "MultiScaleSSIMLoss",
     "NACLLoss",
     "PatchAdversarialLoss",

@@ -1,4 +1,4 @@
-"""The asymmetric unified focal loss."""
+"""The unified focal loss, asymmetric or symmetric."""
 
 from __future__ import annotations
 
@@ -18,12 +18,13 @@ _SMOOTH = 1e-7
 
 @dataclass(frozen=True)
 class UnifiedFocalLoss:
-    """`weight` times an asymmetric focal cross-entropy plus 1 - `weight` times an asymmetric focal Tversky loss.
+    """`weight` times a focal cross-entropy plus 1 - `weight` times a focal Tversky loss.
 
     Class 0 is the common background, all others are rare. The focal part holds down the easy voxels of the background
     only, (1 - p)^gamma, and prices it 1 - `delta`, the others `delta`; it is summed over classes and averaged over
     voxels. The Tversky part prices false negatives `delta`, false positives 1 - `delta`, and lifts the loss L of the
-    rare classes to L^(1 - gamma). Takes what `DiceLoss` takes, under softmax; a single channel stands for label 1.
+    rare classes to L^(1 - gamma). With `asymmetric=False` easy voxels are held down in all classes, and the loss of
+    all is lifted. Takes what `DiceLoss` takes, under softmax; a single channel stands for label 1.
 
     M. Yeung et al., "Unified focal loss: generalising Dice and cross entropy-based losses to handle class imbalanced
     medical image segmentation", Comput. Med. Imaging Graph. 95, 2022, doi:10.1016/j.compmedimag.2021.102026.
@@ -32,6 +33,7 @@ class UnifiedFocalLoss:
         weight: of the focal cross-entropy, 0 to 1.
         delta: the price of the rare classes and of false negatives, 0 to 1.
         gamma: the focus, from 0 to less than 1.
+        asymmetric: treat background and rare classes as said.
         batch: sum over the cases of the batch in the Tversky part, as if they were one.
         ignore: voxels of this label count nowhere.
 
@@ -47,6 +49,7 @@ class UnifiedFocalLoss:
     weight: float = 0.5
     delta: float = 0.6
     gamma: float = 0.5
+    asymmetric: bool = True
     batch: bool = False
     ignore: int | None = None
 
@@ -74,9 +77,10 @@ class UnifiedFocalLoss:
         t = truth.channels(log_p)
         price = log_p.new_full((log_p.shape[1], 1), self.delta)
         price[0] = 1 - self.delta
-        easy = (-torch.expm1(log_p[:, :1])).clamp_min(torch.finfo(log_p.dtype).eps) ** self.gamma
+        held = 1 if self.asymmetric else log_p.shape[1]  # classes whose easy voxels are held down
+        easy = (-torch.expm1(log_p[:, :held])).clamp_min(torch.finfo(log_p.dtype).eps) ** self.gamma
         parts = -t * log_p * price
-        entropy = torch.cat([parts[:, :1] * easy, parts[:, 1:]], 1).sum(1, keepdim=True)
+        entropy = torch.cat([parts[:, :held] * easy, parts[:, held:]], 1).sum(1, keepdim=True)
         voxels = truth.kept(torch.ones_like(entropy))
         entropy = truth.kept(entropy)
         if truth.cases is not None:
@@ -84,6 +88,7 @@ class UnifiedFocalLoss:
         focal = entropy.sum() / or_one(voxels.sum())
         counts = pooled(truth.counts(log_p, 1), self.batch, truth.cases)
         losses = 1 - tversky_index(counts, 1 - self.delta, self.delta, _SMOOTH)
-        losses = torch.cat([losses[..., :1], bent(losses[..., 1:], 1 - self.gamma)], -1)
+        plain = 1 if self.asymmetric else 0
+        losses = torch.cat([losses[..., :plain], bent(losses[..., plain:], 1 - self.gamma)], -1)
         tversky = weighted_mean(losses, torch.ones_like(losses[0] if losses.dim() > 1 else losses), truth.cases)
         return self.weight * focal + (1 - self.weight) * tversky

@@ -69,6 +69,34 @@ VNET: _Pairs = [
     (r"^out_tr\.conv2\.", "head.1."),
 ]
 
+REG_UNET: _Pairs = [
+    (r"^encode_pools\.(\d+)\.layer\.conv\.", r"encoder.down.\1.0."),
+    (r"^encode_pools\.(\d+)\.layer\.adn\.N\.", r"encoder.down.\1.1."),
+    (r"^output_block\.layers\.(\d+)\.conv\.", r"output.heads.\1."),
+    (r"^output_block\.fc\.", "fc."),
+    *_NORM_ACT,
+    *[(rf"\.layers\.{i}\.conv\.", f".conv{i + 1}.conv.") for i in range(2)],
+    *[(rf"\.norms\.{i}\.", f".conv{i + 1}.norm.") for i in range(2)],
+    (r"^encode_convs\.", "encoder.stages."),
+    (r"^bottom_block\.", "encoder.bottom."),
+    (r"^decode_deconvs\.(\d+)\.(deconv\.)?", r"decoder.up.\1."),
+    (r"^decode_convs\.", "decoder.stages."),
+]
+"""For `RegUNet`, `LocalNet` and `GlobalNet`."""
+
+
+def voxelmorph(name: str) -> str | None:
+    """For `VoxelMorphUNet`, and for `VoxelMorph` around one."""
+    outer, inner = ("backbone.", name[9:]) if name.startswith("backbone.") else ("", name)
+    for pattern, replacement in [*_NORM_ACT, (r"^net\.1\.final_conv_(\d+)\.", r"final.\1.")]:
+        inner = re.sub(pattern, replacement or "", inner)
+    inner = inner.replace("net.1.final_conv_out.conv.", "flow.")
+    level, rest = _level(inner.removeprefix("net.0."), r"^1\.submodule\.")
+    part = re.match(r"^(0|2)\.(?:\d\.)?((?:conv|norm|act)\..*)", rest)
+    if not part:
+        return outer + inner
+    return f"{outer}{'encoder' if part[1] == '0' else 'decoder'}.{level}.{part[2]}"
+
 
 def segresnet_ds(name: str) -> str | None:
     """For `SegResNetDS` whose `dsdepth` is that of the source; the heads are counted by `segresnet_ds_heads`."""

@@ -26,10 +26,12 @@ from medframe.losses import (
     FocalLoss,
     GeneralizedDiceFocalLoss,
     GeneralizedDiceLoss,
+    GeneralizedWassersteinDiceLoss,
     GlobalMutualInformationLoss,
     HausdorffDTLoss,
     LocalNormalizedCrossCorrelationLoss,
     MCCLoss,
+    MultiScaleLoss,
     MultiScaleSSIMLoss,
     NACLLoss,
     PatchAdversarialLoss,
@@ -41,6 +43,7 @@ from medframe.losses import (
     UnifiedFocalLoss,
 )
 
+FAR = ((0, 1, 1), (2, 0, 0.5), (1, 0.5, 0))
 OF_LABELS = [
     CrossEntropyLoss(),
     CrossEntropyLoss("sigmoid"),
@@ -54,6 +57,9 @@ OF_LABELS = [
     TverskyLoss(0.3, 0.7),
     TverskyLoss(0.3, 0.7, gamma=0.75, activation="sigmoid", batch=True),
     UnifiedFocalLoss(),
+    UnifiedFocalLoss(asymmetric=False),
+    GeneralizedWassersteinDiceLoss(FAR),
+    GeneralizedWassersteinDiceLoss(FAR, "GDL"),
     MCCLoss(),
     MCCLoss(activation="sigmoid", batch=True),
     BoundaryLoss(),
@@ -125,12 +131,28 @@ def slow_unified(p, t, logits, loss):
     focal = 0.0
     for c in range(p.shape[1]):
         entropy = -t[:, c] * p[:, c].log()
-        focal = focal + ((1 - loss.delta) * (1 - p[:, c]) ** loss.gamma * entropy if c == 0 else loss.delta * entropy)
+        easy = (1 - p[:, c]) ** loss.gamma if c == 0 or not loss.asymmetric else 1
+        focal = focal + (1 - loss.delta if c == 0 else loss.delta) * easy * entropy
     p, t = p.flatten(2), t.flatten(2)
     tp, fp, fn = (p * t).sum(-1), (p * (1 - t)).sum(-1), ((1 - p) * t).sum(-1)
     off = 1 - tp / (tp + loss.delta * fn + (1 - loss.delta) * fp)
-    off[:, 1:] = off[:, 1:] ** (1 - loss.gamma)
+    first = 1 if loss.asymmetric else 0
+    off[:, first:] = off[:, first:] ** (1 - loss.gamma)
     return loss.weight * focal.mean() + (1 - loss.weight) * off.mean()
+
+
+def slow_wasserstein(p, t, logits, loss):
+    found = []
+    for pb, tb in zip(p.flatten(2).double(), t.flatten(2), strict=True):
+        right = below = 0.0
+        for i in range(tb.shape[1]):
+            true = int(tb[:, i].argmax())
+            away = sum(FAR[true][k] / 2 * pb[k, i] for k in range(3))  # 2 is the largest
+            share = 1 / (tb[true].sum() + 1) if loss.weighting == "GDL" else float(true > 0)
+            right = right + share * (1 - away)
+            below = below + (share * (2 - away) if loss.weighting == "GDL" else 2 * share * (1 - away) + away)
+        found.append(1 - (2 * right + 1e-5) / (below + 1e-5))
+    return sum(found) / len(found)
 
 
 def slow_mcc(p, t, logits, loss):
@@ -224,6 +246,9 @@ SLOW = [
     (TverskyLoss(0.7, 0.2, gamma=2.0, activation="sigmoid"), slow_tversky),
     (UnifiedFocalLoss(), slow_unified),
     (UnifiedFocalLoss(0.3, 0.8, 0.2), slow_unified),
+    (UnifiedFocalLoss(0.3, 0.8, 0.2, asymmetric=False), slow_unified),
+    (GeneralizedWassersteinDiceLoss(FAR), slow_wasserstein),
+    (GeneralizedWassersteinDiceLoss(FAR, "GDL"), slow_wasserstein),
     (MCCLoss(), slow_mcc),
     (MCCLoss(activation="sigmoid", batch=True), slow_mcc),
     (BoundaryLoss(), slow_boundary),
@@ -517,6 +542,13 @@ def test_losses_on_embeddings(loss):
         (lambda: TverskyLoss(gamma=0), "above 0"),
         (lambda: GeneralizedDiceLoss(w_type="cube"), "square, simple or uniform"),
         (lambda: UnifiedFocalLoss(gamma=1.0), "less than 1"),
+        (lambda: GeneralizedWassersteinDiceLoss(((0, 1), (1,))), "square table"),
+        (lambda: GeneralizedWassersteinDiceLoss(((1, 1), (1, 0))), "0 from each class to itself"),
+        (lambda: GeneralizedWassersteinDiceLoss(((0, 0), (0, 0))), "no class is away"),
+        (lambda: GeneralizedWassersteinDiceLoss(FAR, "gdl"), "default or GDL"),
+        (lambda: GeneralizedWassersteinDiceLoss(FAR)(torch.zeros(1, 2, 4), torch.zeros(1, 4).long()), "3 rows"),
+        (lambda: MultiScaleLoss(torch.nn.functional.mse_loss, ()), "not scales"),
+        (lambda: MultiScaleLoss(torch.nn.functional.mse_loss, (-1.0,)), "not scales"),
         (lambda: UnifiedFocalLoss(delta=1.5), "delta"),
         (lambda: HausdorffDTLoss(alpha=0), "exponent"),
         (lambda: SoftclDiceLoss(-1), "iterations"),
@@ -563,3 +595,20 @@ def test_refuses_what_it_cannot_compare(make, error):
 @pytest.mark.parametrize("name", sorted({getattr(losses_package, n).__module__ for n in losses_package.__all__}))
 def test_documented_examples_run(name):
     assert doctest.testmod(importlib.import_module(name)).failed == 0
+
+
+@pytest.mark.parametrize("spatial", [(20,), (14, 9), (9, 11, 6)])
+def test_multi_scale_smooths_as_scipy_does(spatial):
+    g = torch.Generator().manual_seed(2)
+    a, b = (torch.rand(2, 3, *spatial, generator=g, dtype=torch.float64) for _ in range(2))
+    found = MultiScaleLoss(torch.nn.functional.mse_loss, (0, 1.5, 3))(a, b)
+    due = ((a - b) ** 2).mean().item()
+    for sigma in (1.5, 3):
+        axes = (0, 0, *[sigma] * len(spatial))
+        x, y = (ndimage.gaussian_filter(v.numpy(), axes, truncate=3, mode="nearest") for v in (a, b))
+        due += ((x - y) ** 2).mean()
+    assert found.item() == pytest.approx(due / 3)
+    alike = MultiScaleLoss(LocalNormalizedCrossCorrelationLoss(), (0, 1))
+    assert torch.autograd.gradcheck(lambda z: alike(z, b[:1, :1]), a[:1, :1].requires_grad_())
+    with torch.autocast("cpu", torch.bfloat16):
+        assert alike(a.float().detach(), b.float()).dtype == torch.float32

@@ -23,6 +23,7 @@ from medframe.losses import (
     FocalLoss,
     GeneralizedDiceFocalLoss,
     GeneralizedDiceLoss,
+    GeneralizedWassersteinDiceLoss,
     GlobalMutualInformationLoss,
     HausdorffDTLoss,
     LocalNormalizedCrossCorrelationLoss,
@@ -60,6 +61,7 @@ class Row:
 
 
 FOCAL = "under softmax the mean is over voxels, so that gamma 0 is cross-entropy; theirs also divides by the classes"
+FAR = ((0, 1, 1), (2, 0, 0.5), (1, 0.5, 0))
 LABELS = [
     Row(DiceLoss(), "DiceLoss", SOFT),
     Row(
@@ -99,6 +101,14 @@ LABELS = [
         tolerance=2e-6,
         why="counts are shares of the voxels here, so that smooth weighs otherwise; without smooth nothing differs",
     ),
+    *[
+        Row(
+            GeneralizedWassersteinDiceLoss(FAR, weighting),
+            "GeneralizedWassersteinDiceLoss",
+            {"dist_matrix": torch.tensor(FAR), "weighting_mode": weighting},
+        )
+        for weighting in ("default", "GDL")
+    ],
     Row(BoundaryLoss(), "BoundaryLoss", SOFT),
     Row(HausdorffDTLoss(), "HausdorffDTLoss", SOFT),
     Row(

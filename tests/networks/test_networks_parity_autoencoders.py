@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from medframe.networks import AutoEncoder, Generator, Regressor, VarAutoEncoder
+from medframe.networks import AutoEncoder, Classifier, Discriminator, Generator, Regressor, VarAutoEncoder
 
 pytestmark = pytest.mark.parity
 monai = pytest.importorskip("monai", reason="the source that we compare with: pip install monai")
@@ -44,8 +44,10 @@ def test_regressor_and_generator(spatial_dims, units, carry):
     x = image(2, *shape)
     theirs = monai.networks.nets.Regressor(shape, (2, 3), **stages)
     compare(Regressor(spatial_dims, shape, (2, 3), norm=PLAIN, **stages), theirs, x, carry)
-    theirs = monai.networks.nets.Discriminator(shape, dropout=0.0, **stages)
-    compare(Regressor(spatial_dims, shape, (1,), last_act="sigmoid", norm=PLAIN, **stages), theirs, x, carry)
+    theirs = monai.networks.nets.Discriminator(shape, **stages)
+    compare(Discriminator(spatial_dims, shape, norm=PLAIN, **stages), theirs, x, carry)
+    theirs = monai.networks.nets.Classifier(shape, 3, **stages)
+    compare(Classifier(spatial_dims, shape, 3, norm=PLAIN, **stages), theirs, x, carry)
     start = (8, *(4,) * spatial_dims)
     theirs = monai.networks.nets.Generator((6,), start, **stages)
     compare(Generator(spatial_dims, (6,), start, norm=PLAIN, **stages), theirs, image(2, 6), carry)

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from medframe.networks import DenseNet, EfficientNet, FlexibleUNet, ResNet, SEResNet
+from medframe.networks import DenseNet, EfficientNet, FlexibleUNet, ResNet, SENet154, SEResNet
 
 pytestmark = pytest.mark.parity
 monai = pytest.importorskip("monai", reason="the source that we compare with: pip install monai")
@@ -25,9 +25,9 @@ def resnet(name, **more):
     )
 
 
-def senet(name):
+def senet(name, **more):
     return lambda dims, inside, outside: getattr(monai.networks.nets, name)(
-        spatial_dims=dims, in_channels=inside, num_classes=outside
+        spatial_dims=dims, in_channels=inside, num_classes=outside, **more
     )
 
 
@@ -64,6 +64,7 @@ PAIRS = {
     "resnet50": (ResNet, {"depth": 50}, resnet("resnet50")),
     "seresnet50": (SEResNet, {}, senet("SEResNet50")),
     "seresnext50": (SEResNet, {"groups": 32}, senet("SEResNext50")),
+    "senet154": (SENet154, {"layers": (1, 2, 1, 1)}, senet("SENet154", layers=(1, 2, 1, 1))),
     "densenet121": (DenseNet, {}, densenet("DenseNet121")),
     "densenet169": (DenseNet, {"depth": 169}, densenet("DenseNet169")),
     "efficientnet-b0": (EfficientNet, {}, efficient("b0")),
@@ -84,3 +85,7 @@ def test_equal_to_the_source(name, spatial_dims, carry):
     x = torch.randn(1, 2, *(size,) * spatial_dims, generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
         torch.testing.assert_close(ours(x), theirs(x), rtol=1e-5, atol=1e-5)
+
+
+def test_senet154_has_as_many_parameters_as_is_published():
+    assert sum(p.numel() for p in SENet154(2, 3, 1000).parameters()) == 115_088_984

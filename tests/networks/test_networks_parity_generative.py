@@ -11,6 +11,7 @@ from medframe.networks import (
     PatchDiscriminator,
     SPADEAutoencoderKL,
     SPADEDiffusionModelUNet,
+    SPADENet,
 )
 
 pytestmark = pytest.mark.parity
@@ -178,3 +179,31 @@ def test_spade_autoencoder_kl(spatial_dims, carry):
     with torch.no_grad():
         mean, _ = theirs.encode(x)
         torch.testing.assert_close(ours(x, labels)[0], theirs.decode(mean, labels), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("spatial_dims", [2, 3])
+@pytest.mark.parametrize("channels", [(4, 6), (8, 8, 8)])
+def test_spade_net(spatial_dims, channels, carry):
+    size = (16, 24, 16)[:spatial_dims]
+    leaky = ("leaky_relu", {"negative_slope": 0.2})
+    theirs = monai.networks.nets.SPADENet(
+        spatial_dims, 2, 1, 3, size, list(channels), z_dim=6, spade_intermediate_channels=5
+    ).eval()
+    ours = SPADENet(
+        spatial_dims,
+        2,
+        1,
+        3,
+        input_shape=size,
+        channels=channels,
+        z_dim=6,
+        spade_intermediate_channels=5,
+        last_act=leaky,
+        normalised_scales=True,
+    ).eval()
+    carry(theirs, ours)
+    x, labels, z = image(2, 2, *size), image(2, 3, *size), image(2, 6)
+    with torch.no_grad():
+        for a, b in zip(ours.encode(x), theirs.encoder(x), strict=True):
+            torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(ours.decode(labels, z), theirs.decode(labels, z), rtol=1e-5, atol=1e-5)

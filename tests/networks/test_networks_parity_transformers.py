@@ -5,7 +5,7 @@ import re
 import pytest
 import torch
 
-from medframe.networks import UNETR, MAEViT, SwinUNETR, ViT
+from medframe.networks import UNETR, MAEViT, SwinUNETR, ViT, ViTAutoEnc
 
 pytestmark = pytest.mark.parity
 monai = pytest.importorskip("monai", reason="the source that we compare with: pip install monai")
@@ -73,6 +73,20 @@ def test_vit(spatial_dims, small, carry):
     compare(
         ViT(spatial_dims, 2, 3, **common).eval(), theirs.eval(), image(1, 2, *(32,) * spatial_dims), carry, vit_order
     )
+
+
+@pytest.mark.parametrize("spatial_dims", [2, 3])
+@pytest.mark.parametrize("patch", [4, 16])
+def test_vit_autoenc(spatial_dims, patch, carry):
+    common = {"img_size": 32, "patch_size": patch, "hidden_size": 24, "mlp_dim": 32, "num_layers": 2, "num_heads": 2}
+    source = common | {"img_size": (32,) * spatial_dims, "patch_size": (patch,) * spatial_dims}
+    theirs = monai.networks.nets.ViTAutoEnc(2, out_channels=3, deconv_chns=5, spatial_dims=spatial_dims, **source)
+    ours = ViTAutoEnc(spatial_dims, 2, 3, deconv_channels=5, **common).eval()
+
+    def order(name):
+        return (len(TOP), int("_1" in name), 0) if name.startswith("conv3d") else vit_order(name)
+
+    compare(ours, theirs.eval(), image(1, 2, *(32,) * spatial_dims), carry, order)
 
 
 @pytest.mark.parametrize("spatial_dims", [2, 3])

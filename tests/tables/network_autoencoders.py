@@ -3,6 +3,7 @@
 from network_row import PRELU, Row, conv, dims, norm
 
 from medframe.networks.nets.autoencoder import AutoEncoder, VarAutoEncoder
+from medframe.networks.nets.classifier import Classifier, Discriminator
 from medframe.networks.nets.regressor import Regressor
 
 
@@ -16,6 +17,16 @@ class _Var(VarAutoEncoder):
 class _Regressor(Regressor):
     def __init__(self, in_channels, **options):
         super().__init__(in_shape=(in_channels, 9, 8, 16), **options)
+
+
+class _Classifier(Classifier):
+    def __init__(self, in_channels, **options):
+        super().__init__(in_shape=(in_channels, 24, 16), **options)
+
+
+class _Discriminator(Discriminator):
+    def __init__(self, in_channels, **options):
+        super().__init__(in_shape=(in_channels, 8, 8, 16), **options)
 
 
 ROWS = [
@@ -53,5 +64,23 @@ ROWS = [
         multiple=None,
         parameters=None,
         shapes=lambda b: [(b, 2, 3)],
+    ),
+    Row(
+        "classifier-2d",
+        _Classifier,
+        {"spatial_dims": 2, "in_channels": 2, "classes": 3, "channels": (4, 8), "strides": (2, 2), "num_res_units": 1},
+        size=(24, 16),
+        multiple=None,
+        parameters=2 * conv(2, 4, 9) + norm(4) + PRELU + 2 * conv(4, 8, 9) + conv(8 * 24, 3, 1),
+        shapes=lambda b: [(b, 3)],
+    ),
+    Row(
+        "discriminator-3d",
+        _Discriminator,
+        {"spatial_dims": 3, "in_channels": 1, "channels": (4, 8), "strides": (2, 1)},
+        size=(8, 8, 16),
+        multiple=None,
+        parameters=None,
+        shapes=lambda b: [(b, 1)],
     ),
 ]  # fmt: skip

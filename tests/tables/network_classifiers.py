@@ -7,6 +7,7 @@ from medframe.networks.nets.efficientnet import EfficientNet
 from medframe.networks.nets.flexible_unet import FlexibleUNet
 from medframe.networks.nets.resnet import ResNet
 from medframe.networks.nets.senet import SEResNet
+from medframe.networks.nets.senet154 import SENet154
 
 
 def classes(n):
@@ -56,6 +57,24 @@ ROWS = [
         "seresnet50-3d",
         SEResNet,
         dims(3, 1, 2, depth=50, features=4, reduction=2),
+        size=(64, 40, 33),
+        multiple=(1, 1, 1),
+        parameters=None,
+        shapes=classes(2),
+    ),
+    Row(
+        "senet154-2d",
+        SENet154,
+        dims(2, 1, 2, layers=(1, 2, 1, 1), groups=4, features=8, reduction=4),
+        size=(64, 70),
+        multiple=(1, 1),
+        parameters=None,
+        shapes=classes(2),
+    ),
+    Row(
+        "senet154-3d",
+        SENet154,
+        dims(3, 2, 2, layers=(1, 1, 1, 1), groups=2, features=4, reduction=2, norm="instance"),
         size=(64, 40, 33),
         multiple=(1, 1, 1),
         parameters=None,

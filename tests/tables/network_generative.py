@@ -7,6 +7,7 @@ from medframe.networks.nets.autoencoder_kl import AutoencoderKL
 from medframe.networks.nets.diffusion_unet import ControlNet, DiffusionModelUNet
 from medframe.networks.nets.discriminators import PatchDiscriminator
 from medframe.networks.nets.spade import SPADEAutoencoderKL, SPADEDiffusionModelUNet
+from medframe.networks.nets.spade_net import SPADENet
 from medframe.networks.nets.vqvae import VQVAE
 
 TWO = {"channels": (8, 16), "attention_levels": (False, True), "num_res_blocks": 1, "norm_num_groups": 4}
@@ -100,6 +101,36 @@ ROWS = [
         parameters=None,
         extra=lambda b: (steps(b), noise(b, 3, 16, 24)),
         wakes=True,
+    ),
+    Row(
+        "spade-net-2d",
+        SPADENet,
+        dims(2, 2, 1, label_nc=3, input_shape=(16, 24), channels=(4, 6), z_dim=5, spade_intermediate_channels=4),
+        size=(16, 24),
+        multiple=None,
+        parameters=None,
+        extra=lambda b: (noise(b, 3, 16, 24),),
+        shapes=lambda b: [(b, 1, 16, 24), (b, 5), (b, 5)],
+    ),
+    Row(
+        "spade-net-3d",
+        SPADENet,
+        dims(
+            3,
+            1,
+            1,
+            label_nc=2,
+            input_shape=12,
+            channels=(4, 4),
+            z_dim=5,
+            spade_intermediate_channels=4,
+            last_act="tanh",
+        ),
+        size=(12, 12, 12),
+        multiple=None,
+        parameters=None,
+        extra=lambda b: (noise(b, 2, 12, 12, 12),),
+        shapes=lambda b: [(b, 1, 12, 12, 12), (b, 5), (b, 5)],
     ),
     Row(
         "patch-discriminator-3d",

@@ -5,6 +5,7 @@ from network_row import Row, conv, dims
 from medframe.networks.nets.swin_unetr import SwinUNETR
 from medframe.networks.nets.unetr import UNETR
 from medframe.networks.nets.vit import ViT
+from medframe.networks.nets.vit_autoenc import ViTAutoEnc
 
 
 def block(size, mlp, bias):
@@ -31,6 +32,22 @@ ROWS = [
         multiple=None,
         parameters=conv(1, 12, 256) + 2 * block(12, 16, 0) + 24 + conv(12, 2, 1),
         shapes=lambda batch: [(batch, 2)],
+    ),
+    Row(
+        "vit-autoenc-2d",
+        ViTAutoEnc,
+        dims(2, 1, 2, img_size=(16, 24), patch_size=8, deconv_channels=5, num_layers=2, checkpointing=True, **SMALL),
+        size=(16, 24),
+        multiple=None,
+        parameters=6 * 12 + conv(1, 12, 64) + 2 * block(12, 16, 0) + 24 + conv(12, 5, 4) + conv(5, 2, 16),
+    ),
+    Row(
+        "vit-autoenc-3d",
+        ViTAutoEnc,
+        dims(3, 2, 1, img_size=16, patch_size=(4, 8, 4), deconv_channels=3, num_layers=1, qkv_bias=True, **SMALL),
+        size=(16, 16, 16),
+        multiple=None,
+        parameters=32 * 12 + conv(2, 12, 128) + block(12, 16, 1) + 24 + conv(12, 3, 8) + conv(3, 1, 16),
     ),
     Row(
         "unetr-3d",

@@ -102,7 +102,6 @@ def sample(
             )
     if tuple(to_knots.shape) != (rank + 1, rank + 1):
         raise BadArgument("the knot_matrix does not fit", found=tuple(to_knots.shape), due=(rank + 1, rank + 1))
-    check_size((*volume.shape[:2], *shape), max(volume.dtype.itemsize, 4), where="a resampled batch")
     return sampled(
         volume,
         matrix,
@@ -181,6 +180,8 @@ def _sample(  # noqa: PLR0917
     border: str,
     fill: float,
 ) -> Tensor:
+    # here and not in `sample`: while a program is exported, the batch has no size yet
+    check_size((*volume.shape[:2], *shape), volume.dtype.itemsize, where="a resampled batch")
     for name, tensor in (("matrix", matrix), ("displacement", displacement), ("knot_matrix", knot_matrix)):
         if tensor is not None and not bool(torch.isfinite(tensor).all()):
             raise BadGeometry(f"the {name} is not finite", where="sample")

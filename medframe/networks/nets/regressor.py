@@ -19,8 +19,6 @@ from medframe.networks.sizes import PerAxis, check_channels, check_input, check_
 class Regressor(nn.Module):
     """Strided residual units and one linear layer: (B, *in_shape) to (B, *out_shape).
 
-    With `last_act="sigmoid"` and one number out it is a discriminator, with one number for each class a classifier.
-
     E. Kerfoot et al., "Automated CNN-based reconstruction of short-axis cardiac MR sequence from real-time image data",
     RAMBO 2018, doi:10.1007/978-3-030-00946-5_4.
 
@@ -65,7 +63,7 @@ class Regressor(nn.Module):
         super().__init__()
         check_spatial_dims(spatial_dims)
         check_channels(in_shape=in_shape, out_shape=out_shape, channels=channels, num_res_units=num_res_units)
-        check_stages("Regressor", channels, strides)
+        check_stages(type(self).__name__, channels, strides)
         if len(in_shape) != spatial_dims + 1:
             raise BadArgument(
                 "in_shape is (channels, *spatial)", found=tuple(in_shape), due=f"{spatial_dims + 1} sizes"
@@ -95,7 +93,7 @@ class Regressor(nn.Module):
         self.last_act: nn.Module = nn.Identity() if last_act is None else act_layer(last_act)
 
     def forward(self, x: Tensor) -> Tensor:
-        check_input(x, self.in_shape[0], self.multiple, "Regressor")
+        check_input(x, self.in_shape[0], self.multiple, type(self).__name__)
         if tuple(x.shape[1:]) != self.in_shape:
             raise BadGeometry("the image has another size", found=tuple(x.shape[1:]), due=self.in_shape)
         out: Tensor = self.last_act(self.final(self.units(x).flatten(1)))
