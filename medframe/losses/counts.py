@@ -113,7 +113,7 @@ class _LabelSums(torch.autograd.Function):
                 surprise = total.sub_(z.gather(1, y.clamp(min=0)))  # -log p of the true class
                 here = (y == _classes(z)).to(z.dtype)
                 rows = torch.cat([surprise.neg().exp_(), torch.ones_like(surprise), surprise], 1).mul_(w)
-                both, there, missed = (_inner(here, row) for row in rows.split(1, 1))
+                both, there, missed = (_inner(here, rows[:, k : k + 1]) for k in range(3))
                 sums.append(torch.stack([both, _inner(p, w), there, missed]))
         ctx.save_for_backward(logits, labels, share, norm)
         whole = torch.stack(sums).sum(0) if sums else norm.new_zeros((4, *logits.shape[:2]))

@@ -48,6 +48,12 @@ class DiceCELoss:
 
     Raises:
         BadArgument: when made, or when called with channels that do not fit; see also `read_target` for the target.
+
+    Example:
+        >>> import torch
+        >>> logits, labels = torch.zeros(1, 2, 4, 4), torch.zeros(1, 1, 4, 4).long()
+        >>> round(DiceCELoss()(logits, labels).item(), 4)
+        1.3598
     """
 
     include_background: bool = True
