@@ -20,7 +20,8 @@ class NACLLoss:
     """Cross-entropy plus `alpha` times the mean distance between logits and the class shares around each voxel.
 
     The shares are those of the true labels in a window of `kernel_size` voxels along each axis, zeros beyond the image,
-    as the paper has it. Takes integer labels as `DiceLoss` does, in 1-D to 3-D.
+    as the paper has it. Takes logits (B, C, *spatial) in 1-D to 3-D and
+    integer labels as `DiceLoss` does.
 
     B. Murugesan et al., "Trust your neighbours: penalty-based constraints for model calibration", MICCAI 2023,
     doi:10.1007/978-3-031-43898-1_55, and "Neighbor-aware calibration of segmentation networks with penalty-based

@@ -78,7 +78,8 @@ class SoftclDiceLoss:
 class SoftDiceclDiceLoss:
     """(1 - `alpha`) times the Dice loss plus `alpha` times the soft centreline Dice loss.
 
-    See `SoftclDiceLoss` for the source, and for what both parts share.
+    Takes what `SoftclDiceLoss` takes. S. Shit et al., "clDice: a novel topology-preserving loss function for tubular
+    structure segmentation", CVPR 2021, doi:10.1109/CVPR46437.2021.01629.
 
     Args:
         iterations: see `SoftclDiceLoss`.
@@ -92,6 +93,13 @@ class SoftDiceclDiceLoss:
     Raises:
         BadArgument: when made, or when called with channels that do not fit; see also `read_target` for the target.
         BadGeometry: there are not two or three spatial axes.
+
+    Example:
+        >>> labels = torch.zeros(1, 1, 9, 9).long()
+        >>> labels[..., 3:6, :] = 1
+        >>> right = 40.0 * torch.cat([labels == 0, labels == 1], 1)
+        >>> round(SoftDiceclDiceLoss(include_background=False)(right, labels).item(), 4)
+        0.0
     """
 
     iterations: int = 3
@@ -157,6 +165,12 @@ def soft_skeleton(mask: Tensor, iterations: int) -> Tensor:
     Args:
         mask: (B, C, *spatial) from 0 to 1, 2-D or 3-D.
         iterations: how often it is eroded.
+
+    Example:
+        >>> bar = torch.zeros(1, 1, 5, 7)
+        >>> bar[..., 1:4, :] = 1
+        >>> soft_skeleton(bar, 2)[0, 0, :, 3].tolist()
+        [0.0, 0.0, 1.0, 0.0, 0.0]
     """
     lines = F.relu(mask - _dilated(_eroded(mask)))
     for _ in range(iterations):

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from medframe.losses.tensors import full_precision
+
 EXCLUDED = -1
 """The label of voxels that do not count."""
+
+CHUNK = {"cpu": 2**17, "cuda": 2**22}
+"""Numbers worked on at a time: on a CPU they stay in its cache, on a GPU they are enough to fill it."""
 
 
 def label_counts(
@@ -70,3 +76,100 @@ class _LabelCounts(torch.autograd.Function):
             slope.add_(torch.where(labels == c, p, 0).mul_(grad_both[:, c, None]))
             grad[:, c] = slope if share is None else slope.mul_(share)
         return grad, None, None, None
+
+
+def label_sums(logits: Tensor, labels: Tensor, share: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """What `label_counts` gives for power 1, and for each class the sum of -log p over its voxels.
+
+    From logits rather than log-probabilities, which are computed in chunks of voxels, on the way forward and once more
+    on the way back: beyond the gradient nothing of the size of the logits is made or kept.
+
+    Args:
+        logits: (B, C, N), of any floating type; computed in float32 at least.
+        labels: (B, N) int64, 0 to C - 1 or EXCLUDED.
+        share: (B, N) what each voxel counts for; 1 by default.
+
+    Returns:
+        Four tensors (B, C): predicted where it is, predicted at all, there, and -log p where it is.
+    """
+    both, predicted, there, surprise = _LabelSums.apply(logits, labels, share)  # type: ignore[no-untyped-call]  # torch's own
+    return both, predicted, there, surprise
+
+
+class _LabelSums(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, logits: Tensor, labels: Tensor, share: Tensor | None
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        sums = []
+        norm = logits.new_empty(labels.shape, dtype=_wide(logits))  # log of the sum of exponentials
+        with full_precision(logits):
+            for z, y, w, part in _chunks(logits, labels, share):
+                top = z.amax(1, keepdim=True)
+                p = (z - top).exp_()
+                total = p.sum(1, keepdim=True)
+                p.div_(total)
+                norm[:, None, part] = total.log_().add_(top)
+                surprise = total.sub_(z.gather(1, y.clamp(min=0)))  # -log p of the true class
+                here = (y == _classes(z)).to(z.dtype)
+                rows = torch.cat([surprise.neg().exp_(), torch.ones_like(surprise), surprise], 1).mul_(w)
+                both, there, missed = (_inner(here, rows[:, k : k + 1]) for k in range(3))
+                sums.append(torch.stack([both, _inner(p, w), there, missed]))
+        ctx.save_for_backward(logits, labels, share, norm)
+        whole = torch.stack(sums).sum(0) if sums else norm.new_zeros((4, *logits.shape[:2]))
+        both, predicted, there, missed = whole.unbind()
+        ctx.mark_non_differentiable(there)
+        return both, predicted, there, missed
+
+    @staticmethod
+    @once_differentiable
+    def backward(
+        ctx: Any, grad_both: Tensor, grad_predicted: Tensor, _: Tensor, grad_missed: Tensor
+    ) -> tuple[Tensor, None, None]:
+        logits, labels, share, norm = ctx.saved_tensors
+        grad = torch.empty_like(logits)
+        with full_precision(logits):
+            for z, y, w, part in _chunks(logits, labels, share):
+                p = (z - norm[:, None, part]).exp_()
+                true = y.clamp(min=0)
+                own = p.gather(1, true).mul_(grad_both.gather(1, true[:, 0])[:, None])
+                missed = grad_missed.gather(1, true[:, 0])[:, None]
+                mean = _inner(p.mT, grad_predicted[:, None])[:, None]  # B, 1, n
+                # d p_c / d z_k = p_c ([c = k] - p_k), and d -log p_y / d z_k = p_k - [k = y]
+                shift, at_true = (missed - own - mean).mul_(w), (own - missed).mul_(w)
+                p.mul_(torch.addcmul(shift, grad_predicted[..., None], w))
+                grad[:, :, part] = _add_at(p, y, true, at_true)
+        return grad, None, None
+
+
+def _chunks(logits: Tensor, labels: Tensor, share: Tensor | None) -> Iterator[tuple[Tensor, Tensor, Tensor, slice]]:
+    """Logits (B, C, n) and labels and shares (B, 1, n) of some voxels, and which they are."""
+    batch, classes, voxels = logits.shape
+    size = max(1, CHUNK.get(logits.device.type, 2**22) // max(1, batch * classes))
+    if torch.compiler.is_compiling():
+        size = max(1, voxels)  # a loop would be written out step by step
+    for start in range(0, voxels, size):
+        part = slice(start, start + size)
+        z, y = logits[:, :, part].to(_wide(logits)), labels[:, None, part]
+        w = (y != EXCLUDED).to(z.dtype) if share is None else share[:, None, part] * (y != EXCLUDED)
+        yield z, y, w, part
+
+
+def _wide(logits: Tensor) -> torch.dtype:
+    return torch.promote_types(logits.dtype, torch.float32)
+
+
+def _classes(z: Tensor) -> Tensor:
+    return torch.arange(z.shape[1], device=z.device)[:, None]
+
+
+def _inner(rows: Tensor, w: Tensor) -> Tensor:
+    """Sums of (B, K, n) rows weighted by (B, 1, n): by the quick product where that does not round to fewer digits."""
+    return torch.matmul(rows, w.mT)[..., 0] if rows.device.type == "cpu" else (rows * w).sum(-1)
+
+
+def _add_at(slope: Tensor, labels: Tensor, true: Tensor, values: Tensor) -> Tensor:
+    """Adds (B, 1, n) values to the class of each voxel; on CUDA without scattering, which is not deterministic."""
+    if slope.device.type == "cpu":
+        return slope.scatter_add_(1, true, values)
+    return slope.add_(torch.where(labels == _classes(slope), values, 0))

@@ -16,8 +16,8 @@ from medframe.losses.weights import check_weight
 class DeepSupervisionLoss:
     """The weighted sum of one loss at several resolutions.
 
-    Called with logits, finest first, as `DynUNet(deep_supervision=True)` gives them while training, and one target at
-    the finest resolution. A single tensor, as in evaluation, gets the plain loss.
+    Called with logits (B, C, *spatial), finest first, as `DynUNet(deep_supervision=True)` gives them while training,
+    and one target at the finest resolution. A single tensor, as in evaluation, gets the plain loss.
 
     A coarse voxel covers s voxels of the target along each axis, and takes the value of the one that holds its centre:
     number s // 2 of them, counted from 0. For odd s that is the middle one, for even s, where the centre lies between
@@ -35,6 +35,13 @@ class DeepSupervisionLoss:
     Raises:
         BadArgument: another number of logits than weights, or none.
         BadGeometry: the target's size is not a multiple of that of some logits.
+
+    Example:
+        >>> import torch
+        >>> from medframe.losses import DiceCELoss
+        >>> logits = [torch.zeros(1, 2, 8, 8), torch.zeros(1, 2, 4, 4)]
+        >>> round(DeepSupervisionLoss(DiceCELoss())(logits, torch.ones(1, 1, 8, 8).long()).item(), 4)
+        1.3598
     """
 
     loss: Callable[[Tensor, Tensor], Tensor]

@@ -46,6 +46,12 @@ class DiceLoss:
 
     Raises:
         BadArgument: when made, or when called with channels that do not fit; see also `read_target` for the target.
+
+    Example:
+        >>> import torch
+        >>> logits, labels = torch.zeros(1, 2, 4, 4), torch.zeros(1, 1, 4, 4).long()
+        >>> round(DiceLoss(include_background=False)(logits, labels).item(), 4)
+        1.0
     """
 
     include_background: bool = True

@@ -138,7 +138,9 @@ class DiceFocalLoss:
 class GeneralizedDiceFocalLoss:
     """`lambda_gdl` times the generalised Dice loss plus `lambda_focal` times the mean focal loss.
 
-    Takes what `DiceLoss` takes. See `GeneralizedDiceLoss` and `FocalLoss` for the parts and their sources.
+    Takes what `DiceLoss` takes. The parts are
+    `GeneralizedDiceLoss` (C. H. Sudre et al., doi:10.1007/978-3-319-67558-9_28) and `FocalLoss` (T.-Y. Lin et al.,
+    doi:10.1109/ICCV.2017.324).
 
     Args:
         include_background: count class 0 in the Dice part.
@@ -155,6 +157,12 @@ class GeneralizedDiceFocalLoss:
 
     Raises:
         BadArgument: when made, or when called with channels that do not fit; see also `read_target` for the target.
+
+    Example:
+        >>> import torch
+        >>> logits, labels = torch.zeros(1, 2, 4, 4), torch.zeros(1, 1, 4, 4).long()
+        >>> round(GeneralizedDiceFocalLoss()(logits, labels).item(), 4)
+        0.6732
     """
 
     include_background: bool = True

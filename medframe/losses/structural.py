@@ -86,6 +86,11 @@ class MultiScaleSSIMLoss:
     Raises:
         BadArgument: when made with settings out of their domain.
         BadGeometry: the shapes do not fit.
+
+    Example:
+        >>> image = torch.rand(1, 1, 64, 64)
+        >>> round(MultiScaleSSIMLoss(win_size=3)(image, image).item(), 4)
+        0.0
     """
 
     data_range: float = 1.0

@@ -128,8 +128,13 @@ def check_activation(activation: str) -> None:
         raise BadArgument("activation is not known", found=repr(activation), due="softmax or sigmoid")
 
 
-def read_logits(logits: Tensor, activation: Activation) -> tuple[Tensor, Tensor]:
-    """Logits and their log-probabilities as (B, C, N), in float32 at least, whatever autocast made of them."""
+def flat_logits(logits: Tensor, activation: Activation) -> Tensor:
+    """Logits as (B, C, N).
+
+    Raises:
+        BadGeometry: no spatial axes.
+        BadArgument: softmax over a single channel.
+    """
     if logits.dim() < 3:
         raise BadGeometry("logits have no spatial axes", found=f"shape {tuple(logits.shape)}", due="(B, C, *spatial)")
     if activation == "softmax" and logits.shape[1] == 1:
@@ -139,7 +144,12 @@ def read_logits(logits: Tensor, activation: Activation) -> tuple[Tensor, Tensor]
             due="two channels or more",
             mend='Let the network answer with one channel for each class, or use activation="sigmoid".',
         )
-    flat = logits.flatten(2)
+    return logits.flatten(2)
+
+
+def read_logits(logits: Tensor, activation: Activation) -> tuple[Tensor, Tensor]:
+    """Logits and their log-probabilities as (B, C, N), in float32 at least, whatever autocast made of them."""
+    flat = flat_logits(logits, activation)
     if flat.dtype in (torch.float16, torch.bfloat16):
         flat = flat.float()
     return flat, F.log_softmax(flat, 1) if activation == "softmax" else F.logsigmoid(flat)

@@ -30,6 +30,15 @@ class KeyReport:
     `str(report)` is a table. A name of the network stands in one of `loaded`, `adapted`, `mismatched` and `missing`,
     a name of the source in one of the first three, `unused`, `dropped` and `aliases`.
 
+    Example:
+        >>> import torch
+        >>> net = torch.nn.Conv2d(1, 2, 3)
+        >>> print(load_weights(net, {"weight": torch.zeros(2, 1, 3, 3), "extra": torch.zeros(1)}, strict=False))
+        1 loaded, 0 adapted, 0 mismatched, 1 missing, 1 unused
+                 source  network  shapes
+        missing          bias
+        unused   extra
+
     Attributes:
         loaded: (name in the source, name in the network).
         adapted: as `loaded`; the number of input channels was changed on the way.

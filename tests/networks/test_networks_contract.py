@@ -1,8 +1,11 @@
 """One row for each network: what every architecture must do. A new architecture adds rows here."""
 
 import copy
+import inspect
 import math
 import pickle
+import shutil
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 
@@ -12,13 +15,29 @@ import torch
 from network_row import as_list, dims
 from torch import nn
 
+from medframe import networks
 from medframe.base.errors import BadArgument, BadGeometry
 from medframe.networks import DynUNet, UNet
 
 TABLES = sorted(p.stem for p in Path(network_row.__file__).parent.glob("network_*.py") if p.stem != "network_row")
 ROWS = [row for table in TABLES for row in import_module(table).ROWS]
 
-rows = pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
+
+def case(row, slow=False):
+    return pytest.param(row, id=row.name, marks=[pytest.mark.slow] if slow or row.slow else [])
+
+
+rows = pytest.mark.parametrize("row", [case(row) for row in ROWS])
+
+
+def traced(what):
+    """Rows whose `what` is True. Tracing takes seconds, so all but the first of each network are for the slow suite."""
+    seen, params = set(), []
+    for row in ROWS:
+        if getattr(row, what) is True:
+            params.append(case(row, row.make in seen))
+            seen.add(row.make)
+    return pytest.mark.parametrize("row", params)
 
 
 def answer(network, *inputs):
@@ -59,13 +78,15 @@ def test_bfloat16_autocast_stays_close(row):
     network.train()
     # twice the size: torch 2.13 reads memory it never wrote in the bfloat16 weight gradient of a 3 x 3 x 3 convolution
     # over eight voxels or fewer (seen with 2 x 1 x 2, 2 x 2 x 2 and 2 x 1 x 4, never with more), on CPUs with AVX-512
+    small = row.multiple is not None and not row.extra
+    small = small and math.prod(n // m for n, m in zip(row.size, row.multiple, strict=True)) <= 8
     with torch.autocast("cpu", torch.bfloat16):
-        answers = network(*row.inputs(times=1 if row.multiple is None or row.extra else 2))
+        answers = network(*row.inputs(1 if small else 2, times=2 if small else 1))
     as_list(answers)[0].float().square().mean().backward()
     assert all(torch.isfinite(p.grad).all() for p in network.parameters() if p.grad is not None)
 
 
-@pytest.mark.parametrize("row", [r for r in ROWS if len(r.size) > 1], ids=lambda row: row.name)  # torch has none in 1-D
+@pytest.mark.parametrize("row", [case(r) for r in ROWS if len(r.size) > 1])  # torch has none in 1-D
 def test_channels_last_gives_the_same(row):
     layout = {2: torch.channels_last, 3: torch.channels_last_3d}[len(row.size)]
     network, (x, *extra) = row.network().eval(), row.inputs()
@@ -97,7 +118,7 @@ def test_copies_and_pickles(row):
     assert torch.equal(answer(other, *inputs), answer(network, *inputs))
 
 
-@pytest.mark.parametrize("row", [r for r in ROWS if r.exports is True], ids=lambda row: row.name)
+@traced("exports")
 def test_exports_with_any_batch_size(row):
     network = row.network().eval()
     batch = torch.export.Dim("batch", min=1)
@@ -110,12 +131,93 @@ def test_exports_with_any_batch_size(row):
         )
 
 
+def backward(network, inputs):
+    """A loss of all answers, and the gradients of all parameters that have one."""
+    torch.manual_seed(0)
+    network.zero_grad()
+    loss = sum(a.float().square().mean() for a in as_list(network(*inputs)))
+    loss.backward()
+    return loss.detach(), {name: p.grad for name, p in network.named_parameters() if p.grad is not None}
+
+
+@traced("compiles")
+def test_traces_into_one_graph(row):
+    torch._dynamo.reset()
+    network, inputs = row.network().eval(), row.inputs()
+    with torch.no_grad():
+        compiled = torch.compile(network, fullgraph=True, backend="eager")
+        torch.testing.assert_close(answer(compiled, *inputs), answer(network, *inputs), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("row", [r for r in ROWS if r.compiles is True], ids=lambda row: row.name)
+def test_trains_when_traced(row):
+    torch._dynamo.reset()
+    network, twin, inputs = row.network(), row.network(), row.inputs()
+    loss, gradients = backward(twin, inputs)
+    network.compile(fullgraph=True, backend="aot_eager")
+    found, own = backward(network, inputs)
+    torch.testing.assert_close(found, loss, rtol=1e-4, atol=1e-5)
+    assert own.keys() == gradients.keys()
+    for name, gradient in gradients.items():
+        torch.testing.assert_close(own[name], gradient, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler here")
+@pytest.mark.parametrize("name", ["unet-2d", "dynunet-3d-deep", "segresnet-2d", "vit-2d", "resnet10-3d"])
+@pytest.mark.filterwarnings("ignore")  # the compiler's own
+def test_compiles_to_machine_code(name):
+    torch._dynamo.reset()
+    row = next(r for r in ROWS if r.name == name)
+    network, twin, inputs = row.network(), row.network(), row.inputs()
+    loss, gradients = backward(twin, inputs)
+    network.compile(fullgraph=True)
+    found, own = backward(network, inputs)
+    torch.testing.assert_close(found, loss, rtol=1e-4, atol=1e-5)
+    for key, gradient in gradients.items():
+        torch.testing.assert_close(own[key], gradient, rtol=1e-3, atol=1e-4)
+
+
+CHECKPOINTED = {r.make: r for r in ROWS if "checkpointing" in inspect.signature(r.make).parameters}
+
+
+@pytest.mark.parametrize("row", CHECKPOINTED.values(), ids=lambda row: row.name)
+def test_checkpointing_keeps_less_and_changes_no_gradient(row):
+    held, found = [], []
+    for checkpointing in (False, True):
+        network, kept = replace(row, args=row.args | {"checkpointing": checkpointing}).network(), {}
+
+        def keep(t, kept=kept):
+            kept[t.untyped_storage().data_ptr()] = t
+            return t
+
+        with torch.autograd.graph.saved_tensors_hooks(keep, lambda t: t):
+            torch.manual_seed(0)
+            loss = sum(a.float().square().mean() for a in as_list(network(*row.inputs())))
+        own = {p.untyped_storage().data_ptr() for p in network.parameters()}
+        held.append(sum(t.untyped_storage().nbytes() for place, t in kept.items() if place not in own))
+        loss.backward()
+        found.append([loss.detach(), *(p.grad for p in network.parameters() if p.grad is not None)])
+    assert held[1] < held[0]
+    for plain, again in zip(*found, strict=True):
+        torch.testing.assert_close(again, plain, rtol=1e-4, atol=1e-6)
+
+
+def test_every_network_has_a_row_in_2d_and_in_3d():
+    named = [getattr(networks, name) for name in networks.__all__]
+    classes = {c for c in named if isinstance(c, type) and issubclass(c, nn.Module)}
+    for spatial_dims in (2, 3):
+        found = {c for row in ROWS if row.args["spatial_dims"] == spatial_dims for c in row.make.__mro__}
+        assert not classes - found
+
+
 @rows
 def test_refuses_inputs_it_cannot_take(row):
     network, (x, *extra) = row.network(), row.inputs()
     with pytest.raises(BadArgument, match="cannot take an input of this shape"):
         network(x[0], *extra)
-    with pytest.raises(BadArgument, match=f"{row.args['in_channels']}, size"):
+    with pytest.raises(BadArgument, match=rf"{row.args['in_channels']}, (size|{row.size[0]})"):
         network(torch.cat([x, x], 1), *extra)
     for axis, unit in enumerate(row.multiple or ()):
         with pytest.raises(BadGeometry, match="size 0"):

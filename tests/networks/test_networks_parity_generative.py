@@ -8,6 +8,7 @@ from medframe.networks import (
     AutoencoderKL,
     ControlNet,
     DiffusionModelUNet,
+    MultiScalePatchDiscriminator,
     PatchDiscriminator,
     SPADEAutoencoderKL,
     SPADEDiffusionModelUNet,
@@ -16,6 +17,8 @@ from medframe.networks import (
 
 pytestmark = pytest.mark.parity
 monai = pytest.importorskip("monai", reason="the source that we compare with: pip install monai")
+
+PLAIN = ("instance", {"affine": False})
 
 
 def image(*shape):
@@ -153,24 +156,46 @@ def test_patch_discriminator(spatial_dims, layers, carry):
             torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-5)
 
 
-SPADE = FORMS["plain"] | {"spade_intermediate_channels": 5}
+@pytest.mark.parametrize("spatial_dims", [2, 3])
+@pytest.mark.parametrize("layers", [1, 2])
+def test_multi_scale_discriminator(spatial_dims, layers, carry):
+    """One scale: for further ones the paper halves the image, and the source makes a deeper discriminator instead."""
+    common = {"channels": 6, "num_layers_d": layers, "norm": "batch" if layers == 1 else PLAIN}
+    theirs = monai.networks.nets.MultiScalePatchDiscriminator(
+        1, spatial_dims=spatial_dims, in_channels=2, minimum_size_im=32, last_conv_kernel_size=4, **common
+    ).eval()
+    ours = MultiScalePatchDiscriminator(spatial_dims, 2, 1, num_d=1, **common).eval()
+    carry(theirs, ours)
+    x = image(2, 2, *(32,) * spatial_dims)
+    with torch.no_grad():
+        (judgement,), (features,) = ours(x)
+        (other,), (others,) = theirs(x)
+    for a, b in zip([judgement, *features], [other, *others], strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-5)
+
+
+SPADE = {
+    "one-block": FORMS["plain"] | {"spade_intermediate_channels": 5},
+    "three-levels": FORMS["three-levels"] | {"spade_intermediate_channels": 8},
+}
 
 
 @pytest.mark.parametrize("spatial_dims", [2, 3])
-def test_spade_diffusion_unet(spatial_dims, carry):
-    theirs = monai.networks.nets.SPADEDiffusionModelUNet(spatial_dims, 2, 3, 4, **SPADE).eval()
-    ours = SPADEDiffusionModelUNet(spatial_dims, 2, 3, 4, normalised_scales=True, **SPADE).eval()
+@pytest.mark.parametrize("form", SPADE)
+def test_spade_diffusion_unet(spatial_dims, form, carry):
+    theirs = monai.networks.nets.SPADEDiffusionModelUNet(spatial_dims, 2, 3, 4, **SPADE[form]).eval()
+    ours = SPADEDiffusionModelUNet(spatial_dims, 2, 3, 4, normalised_scales=True, **SPADE[form]).eval()
     carry(theirs, ours, unet_order)
-    x, steps, _ = inputs(SPADE, spatial_dims)
+    x, steps, _ = inputs(SPADE[form], spatial_dims)
     labels = image(2, 4, *(16,) * spatial_dims)
     with torch.no_grad():
         torch.testing.assert_close(ours(x, steps, labels), theirs(x, steps, labels), rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("spatial_dims", [2, 3])
-def test_spade_autoencoder_kl(spatial_dims, carry):
-    common = {"channels": (8, 16), "attention_levels": (False, True), "norm_num_groups": 4, "num_res_blocks": 1}
-    common |= {"spade_intermediate_channels": 5}
+@pytest.mark.parametrize("form", SPADE)
+def test_spade_autoencoder_kl(spatial_dims, form, carry):
+    common = {k: v for k, v in SPADE[form].items() if k != "num_head_channels"}
     theirs = monai.networks.nets.SPADEAutoencoderKL(spatial_dims, 3, 1, 1, **common).eval()
     ours = SPADEAutoencoderKL(spatial_dims, 3, 1, 1, normalised_scales=True, **common).eval()
     names = ("encoder", "decoder", "quant_conv_mu", "quant_conv_log", "post")

@@ -115,10 +115,15 @@ def test_swin_unetr(spatial_dims, merging, use_v2, carry):
 
 
 @pytest.mark.parametrize("spatial_dims", [2, 3])
-def test_mae(spatial_dims, carry):
+@pytest.mark.parametrize("small", [True, False])
+@pytest.mark.filterwarnings("ignore:torch.meshgrid:UserWarning")  # the source's
+def test_mae(spatial_dims, small, carry):
     common = {"img_size": (32,) * spatial_dims, "patch_size": (8,) * spatial_dims, "hidden_size": 24, "mlp_dim": 32}
     common |= {"num_layers": 2, "num_heads": 2, "decoder_hidden_size": 12, "decoder_mlp_dim": 16}
     common |= {"decoder_num_layers": 2, "decoder_num_heads": 2}
+    if not small:
+        common |= {"patch_size": (16,) * spatial_dims, "hidden_size": 60, "num_layers": 4, "num_heads": 6}
+        common |= {"masking_ratio": 0.5, "qkv_bias": True, "decoder_hidden_size": 36, "decoder_num_heads": 3}
     theirs = monai.networks.nets.MaskedAutoEncoderViT(2, spatial_dims=spatial_dims, **common).eval()
     ours = MAEViT(spatial_dims, 2, **common).eval()
 

@@ -121,4 +121,23 @@ ROWS = [
         multiple=(32, 32),
         parameters=None,
     ),
+    Row(
+        "densenet-2d",
+        DenseNet,
+        dims(2, 2, 3, init_features=8, growth_rate=4, block_config=(2, 3)),
+        size=(33, 40),
+        multiple=(1, 1),
+        parameters=None,
+        shapes=classes(3),
+    ),
+    Row(
+        "efficientnet-b0-3d",
+        EfficientNet,
+        dims(3, 1, 2),
+        size=(33, 32, 32),
+        multiple=(1, 1, 1),
+        parameters=None,
+        shapes=classes(2),
+        slow=True,
+    ),
 ]

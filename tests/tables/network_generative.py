@@ -5,12 +5,13 @@ from network_row import Row, dims
 
 from medframe.networks.nets.autoencoder_kl import AutoencoderKL
 from medframe.networks.nets.diffusion_unet import ControlNet, DiffusionModelUNet
-from medframe.networks.nets.discriminators import PatchDiscriminator
+from medframe.networks.nets.discriminators import MultiScalePatchDiscriminator, PatchDiscriminator
 from medframe.networks.nets.spade import SPADEAutoencoderKL, SPADEDiffusionModelUNet
 from medframe.networks.nets.spade_net import SPADENet
 from medframe.networks.nets.vqvae import VQVAE
 
 TWO = {"channels": (8, 16), "attention_levels": (False, True), "num_res_blocks": 1, "norm_num_groups": 4}
+LEVELS = ((8, 8, 10), (7, 7, 9), (4, 4, 5), (3, 3, 4))
 
 
 def steps(batch):
@@ -140,5 +141,76 @@ ROWS = [
         multiple=(1, 1, 1),
         parameters=None,
         shapes=lambda b: [(b, 4, 8, 8, 10), (b, 8, 7, 7, 9), (b, 1, 6, 6, 8)],
+    ),
+    Row(
+        "vqvae-3d",
+        VQVAE,
+        dims(3, 1, 1, channels=(4, 8), num_res_channels=4, num_res_layers=1, num_embeddings=8, embedding_dim=4),
+        size=(8, 8, 12),
+        multiple=(4, 4, 4),
+        parameters=None,
+        shapes=lambda b: [(b, 1, 8, 8, 12), ()],
+        bfloat16=1.0,
+    ),
+    Row(
+        "controlnet-3d",
+        ControlNet,
+        {"spatial_dims": 3, "in_channels": 1, "conditioning_embedding_num_channels": (4,), **TWO},
+        size=(4, 8, 8),
+        multiple=(2, 2, 2),
+        parameters=None,
+        extra=lambda b: (steps(b), noise(b, 1, 4, 8, 8)),
+        shapes=lambda b: [(b, 8, 4, 8, 8), (b, 8, 4, 8, 8), (b, 8, 2, 4, 4), (b, 16, 2, 4, 4), (b, 16, 2, 4, 4)],
+        exports="its answers are a list and a tensor",
+        wakes=True,
+    ),
+    Row(
+        "spade-autoencoder-kl-3d",
+        SPADEAutoencoderKL,
+        dims(3, 1, 1, label_nc=3, spade_intermediate_channels=4, **TWO),
+        size=(4, 8, 8),
+        multiple=(2, 2, 2),
+        parameters=None,
+        extra=lambda b: (noise(b, 3, 4, 8, 8),),
+        shapes=lambda b: [(b, 1, 4, 8, 8), (b, 3, 2, 4, 4), (b, 3, 2, 4, 4)],
+    ),
+    Row(
+        "spade-diffusion-unet-3d",
+        SPADEDiffusionModelUNet,
+        dims(3, 1, 1, label_nc=3, spade_intermediate_channels=4, **TWO),
+        size=(4, 8, 8),
+        multiple=(2, 2, 2),
+        parameters=None,
+        extra=lambda b: (steps(b), noise(b, 3, 4, 8, 8)),
+        wakes=True,
+    ),
+    Row(
+        "patch-discriminator-2d",
+        PatchDiscriminator,
+        dims(2, 2, 1, channels=4, num_layers_d=2, norm="instance"),
+        size=(33, 40),
+        multiple=(1, 1),
+        parameters=None,
+        shapes=lambda b: [(b, 4, 16, 20), (b, 8, 8, 10), (b, 16, 7, 9), (b, 1, 6, 8)],
+    ),
+    Row(
+        "multi-scale-discriminator-2d",
+        MultiScalePatchDiscriminator,
+        dims(2, 1, 1, channels=4, num_layers_d=1, num_d=2),
+        size=(32, 40),
+        multiple=(1, 1),
+        parameters=None,
+        shapes=lambda b: [(b, 1, 14, 18), (b, 1, 6, 8), (b, 4, 16, 20), (b, 8, 15, 19), (b, 4, 8, 10), (b, 8, 7, 9)],
+    ),
+    Row(
+        "multi-scale-discriminator-3d",
+        MultiScalePatchDiscriminator,
+        dims(3, 1, 1, channels=4, num_layers_d=1, num_d=2),
+        size=(16, 16, 20),
+        multiple=(1, 1, 1),
+        parameters=None,
+        shapes=lambda b: (
+            [(b, 1, 6, 6, 8), (b, 1, 2, 2, 3)] + [(b, c, *n) for c, n in zip((4, 8) * 2, LEVELS, strict=True)]
+        ),
     ),
 ]

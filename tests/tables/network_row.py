@@ -42,10 +42,12 @@ class Row:
     coarser: spatial sizes of further logits while training.
     shapes: from a batch size to the shapes of the answers; default: logits of the input's size, then `coarser`.
     extra: from a batch size to further positional inputs, such as time steps or a context.
-    exports: False, or a reason why torch.export does not take it.
+    exports: True, or a reason why torch.export does not take it.
+    compiles: True, or a reason why torch.compile does not take it as one graph.
     trains: share of parameters that must receive a gradient.
     wakes: draw the parameters that begin at zero, where the whole network would answer zero.
     bfloat16: how far an answer in half precision may be off, in standard deviations of the answer.
+    slow: whether it is so large that it is left to the slow suite.
     """
 
     name: str
@@ -58,9 +60,11 @@ class Row:
     shapes: Callable[[int], list[tuple[int, ...]]] | None = None
     extra: Callable[[int], tuple[Tensor, ...]] | None = None
     exports: bool | str = True
+    compiles: bool | str = True
     trains: float = 0.7
     wakes: bool = False
     bfloat16: float = 0.05
+    slow: bool = False
 
     def network(self):
         torch.manual_seed(0)

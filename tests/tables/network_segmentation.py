@@ -121,6 +121,17 @@ ROWS = [
         shapes=logits_and_loss(2, (16, 32)),
         exports="chance in its loss while training is torch's own",
     ),
+    Row(
+        "segresnet-vae-3d",
+        SegResNetVAE,
+        dims(3, 1, 2, input_image_size=(16, 16, 16), blocks_down=(1, 1), blocks_up=(1,), vae_nz=4, init_filters=4)
+        | {"norm": ("group", {"num_groups": 2})},
+        (16, 16, 16),
+        None,
+        None,
+        shapes=logits_and_loss(2, (16, 16, 16)),
+        exports="chance in its loss while training is torch's own",
+    ),
     Row("vnet-2d", VNet, dims(2, 1, 2), (48, 48), (16, 16), None),
     Row("vnet-3d", VNet, dims(3, 1, 2, init_filters=4, act="relu"), (48, 48, 32), (16, 16, 16), None),
     Row("highresnet-2d", HighResNet, dims(2, 1, 2, layer_params=LAYERS), (13, 17), (1, 1), None),

@@ -2,6 +2,7 @@
 
 from network_row import Row, conv, dims
 
+from medframe.networks.nets.mae_vit import MAEViT
 from medframe.networks.nets.swin_unetr import SwinUNETR
 from medframe.networks.nets.unetr import UNETR
 from medframe.networks.nets.vit import ViT
@@ -12,6 +13,8 @@ def block(size, mlp, bias):
     return 2 * 2 * size + conv(size, 3 * size, 1, bias) + conv(size, size, 1) + conv(size, mlp, 1) + conv(mlp, size, 1)
 
 
+DECODER = {"decoder_hidden_size": 12, "decoder_mlp_dim": 16, "decoder_num_heads": 2, "decoder_num_layers": 1}
+MASKED = "it counts the hidden patches in the data; its encoder exports as a ViT"
 SMALL = {"hidden_size": 12, "mlp_dim": 16, "num_heads": 2}
 
 ROWS = [
@@ -56,6 +59,36 @@ ROWS = [
         size=(16, 32, 32),
         multiple=None,
         parameters=None,
+    ),
+    Row(
+        "unetr-2d",
+        UNETR,
+        dims(2, 2, 3, img_size=(48, 64), feature_size=4, checkpointing=True, **SMALL),
+        size=(48, 64),
+        multiple=None,
+        parameters=None,
+    ),
+    Row(
+        "mae-vit-2d",
+        MAEViT,
+        {"spatial_dims": 2, "in_channels": 1, "img_size": (16, 24), "patch_size": 8, "num_layers": 1}
+        | {"masking_ratio": 0.5, **SMALL, **DECODER},
+        size=(16, 24),
+        multiple=None,
+        parameters=None,
+        shapes=lambda batch: [(batch, 6, 64), (batch, 6)],
+        exports=MASKED,
+    ),
+    Row(
+        "mae-vit-3d",
+        MAEViT,
+        {"spatial_dims": 3, "in_channels": 2, "img_size": 16, "patch_size": (8, 8, 16), "num_layers": 1}
+        | {"masking_ratio": 0.5, "checkpointing": True, **SMALL, **DECODER},
+        size=(16, 16, 16),
+        multiple=None,
+        parameters=None,
+        shapes=lambda batch: [(batch, 4, 2048), (batch, 4)],
+        exports=MASKED,
     ),
     Row(
         "swin-unetr-2d",

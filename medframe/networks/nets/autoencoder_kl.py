@@ -232,7 +232,16 @@ class AutoencoderKL(nn.Module):
 
 
 def kl_loss(mean: Tensor, deviation: Tensor) -> Tensor:
-    """Divergence of the latent distribution from the standard normal one: summed over voxels, averaged over cases."""
+    """Divergence of the latent distribution from the standard normal one: summed over voxels, averaged over cases.
+
+    Of `mean` and `deviation`, both (B, C, *spatial), as `AutoencoderKL` gives them. D. P. Kingma, M. Welling,
+    "Auto-encoding variational Bayes", ICLR 2014, arXiv:1312.6114, appendix B.
+
+    Example:
+        >>> import torch
+        >>> kl_loss(torch.ones(2, 1, 4, 4), torch.ones(2, 1, 4, 4)).item()
+        8.0
+    """
     variance = deviation.float() ** 2
     inside = mean.float() ** 2 + variance - variance.clamp(min=1e-30).log() - 1
     return 0.5 * inside.flatten(1).sum(1).mean()

@@ -253,7 +253,8 @@ class DiffusionModelUNet(DiffusionEncoder):
 class ControlNet(DiffusionEncoder):
     """Steers a frozen `DiffusionModelUNet` by an image: gives what is added to its skip connections and its middle.
 
-    The answer of `network(x, timesteps, controlnet_cond, conditioning_scale)` is a list and a tensor for the U-Net's
+    With x (B, in_channels, *spatial), timesteps (B,) and the steering image (B, channels, *finer), the answer of
+    `network(x, timesteps, controlnet_cond, conditioning_scale)` is a list and a tensor for the U-Net's
     `down_block_additional_residuals` and `mid_block_additional_residual`. A new one begins as the U-Net's encoder
     (`load_weights(controlnet, unet.state_dict(), strict=False)`) and adds nothing at first.
 

@@ -103,7 +103,8 @@ class PatchDiscriminator(nn.Module):
 class MultiScalePatchDiscriminator(nn.Module):
     """Several patch discriminators, each for the image at half the size of the one before.
 
-    The answer is a list of judgements, and a list of each discriminator's answers before the judgement.
+    The answer for (B, in_channels, *spatial) is a list of judgements, and a list of each discriminator's answers before
+    the judgement.
 
     T. Wang et al., "High-resolution image synthesis and semantic manipulation with conditional GANs", CVPR 2018,
     doi:10.1109/CVPR.2018.00917.

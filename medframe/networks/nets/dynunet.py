@@ -49,6 +49,12 @@ class DynUNet(nn.Module):
     Raises:
         BadArgument: arguments that contradict each other, or an input of another rank or number of channels.
         BadGeometry: an input whose sizes are not multiples of `multiple`.
+
+    Example:
+        >>> import torch
+        >>> network = DynUNet(2, 1, 3, kernel_size=[3, 3, 3], strides=[1, 2, 2], channels=(8, 16, 32)).eval()
+        >>> network(torch.zeros(2, 1, 32, 48)).shape
+        torch.Size([2, 3, 32, 48])
     """
 
     def __init__(

@@ -95,6 +95,7 @@ class HighResNet(nn.Module):
     doi:10.1007/978-3-319-59050-9_28.
 
     Example:
+        >>> import torch
         >>> net = HighResNet(2, in_channels=1, out_channels=3)
         >>> net(torch.zeros(1, 1, 20, 31)).shape
         torch.Size([1, 3, 20, 31])

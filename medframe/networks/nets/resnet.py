@@ -53,7 +53,7 @@ class ResNet(nn.Module):
 
     Example:
         >>> import torch
-        >>> ResNet(3, 1, 2, depth=10)(torch.zeros(1, 1, 32, 32, 32)).shape
+        >>> ResNet(3, 1, 2, depth=10).eval()(torch.zeros(1, 1, 32, 32, 32)).shape
         torch.Size([1, 2])
     """
 

@@ -28,6 +28,7 @@ class SegResNet(nn.Module):
     doi:10.1007/978-3-030-11726-9_28. This is the network without its autoencoder; `SegResNetVAE` has it.
 
     Example:
+        >>> import torch
         >>> net = SegResNet(2, init_filters=8, in_channels=4, out_channels=3)
         >>> net(torch.zeros(1, 4, 32, 64)).shape
         torch.Size([1, 3, 32, 64])

@@ -32,6 +32,7 @@ class SegResNetDS(nn.Module):
     organs and tumors from partially labeled 3D CT in MICCAI FLARE 2023 challenge", 2023.
 
     Example:
+        >>> import torch
         >>> net = SegResNetDS(2, init_filters=8, in_channels=1, out_channels=3, dsdepth=2)
         >>> [tuple(logits.shape) for logits in net(torch.zeros(2, 1, 32, 64))]
         [(2, 3, 32, 64), (2, 3, 16, 32)]

@@ -39,6 +39,8 @@ def _check_labels(labels: Tensor, image: Tensor, label_nc: int) -> None:
 class SPADEAutoencoderKL(AutoencoderKL):
     """`AutoencoderKL` whose decoder is guided by a one-hot label map: `network(x, labels)`.
 
+    The image is (B, in_channels, *spatial), the label map (B, label_nc, *any), fitted to each scale.
+
     T. Park, M. Liu, T. Wang, J. Zhu, "Semantic image synthesis with spatially-adaptive normalization", CVPR 2019,
     doi:10.1109/CVPR.2019.00244.
 
@@ -104,6 +106,8 @@ class SPADEAutoencoderKL(AutoencoderKL):
 
 class SPADEDiffusionModelUNet(DiffusionModelUNet):
     """`DiffusionModelUNet` whose way up is guided by a one-hot label map: `network(x, timesteps, labels)`.
+
+    The image is (B, in_channels, *spatial), the steps (B,), the label map (B, label_nc, *any), fitted to each scale.
 
     T. Park, M. Liu, T. Wang, J. Zhu, "Semantic image synthesis with spatially-adaptive normalization", CVPR 2019,
     doi:10.1109/CVPR.2019.00244.

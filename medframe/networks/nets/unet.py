@@ -46,6 +46,11 @@ class UNet(nn.Module):
     Raises:
         BadArgument: arguments that contradict each other, or an input of another rank or number of channels.
         BadGeometry: an input whose sizes are not multiples of `multiple`.
+
+    Example:
+        >>> import torch
+        >>> UNet(3, 1, 2, channels=(8, 16, 32), strides=(2, 2))(torch.zeros(1, 1, 16, 16, 8)).shape
+        torch.Size([1, 2, 16, 16, 8])
     """
 
     def __init__(
