@@ -47,37 +47,101 @@ MF_DEVICE float cubic_inside(const T *p, const Shape &shape, const float *wz, co
     return sum;
 }
 
+// One voxel of the output whose taps all lie inside, in every channel.
+template <int ORDER, class T, class Out>
+MF_DEVICE void pull_inside(const T *src, Out *dst, Index channels, Index step, Index stride, const Shape &from,
+                           const Place *p) {
+    if (ORDER == 1) {
+        src += from.at(p[0].base, p[1].base, p[2].base);
+        for (Index c = 0; c < channels; ++c, src += step, dst += stride)
+            *dst = Store<Out>::from(linear_inside(src, from.plane, from.row, p[0].t, p[1].t, p[2].t));
+        return;
+    }
+    float wz[4], wy[4], wx[4];
+    weights_at<3>(p[0].t, wz);
+    weights_at<3>(p[1].t, wy);
+    weights_at<3>(p[2].t, wx);
+    if (from.n[0] == 1) wz[0] = 1;
+    if (from.n[1] == 1) wy[0] = 1;
+    src += from.at(from.n[0] == 1 ? 0 : p[0].base - 1, from.n[1] == 1 ? 0 : p[1].base - 1, p[2].base - 1);
+    for (Index c = 0; c < channels; ++c, src += step, dst += stride)
+        *dst = Store<Out>::from(cubic_inside(src, from, wz, wy, wx));
+}
+
+template <int ORDER>
+MF_DEVICE bool all_inside(const Shape &from, Place *p) {
+    const bool inside = interior<ORDER>(p[0], from.n[0]) & interior<ORDER>(p[1], from.n[1]) & interior<ORDER>(p[2], from.n[2]);
+    return inside && from.n[2] > 1;
+}
+
+// The voxels of a column that `left` marks, by the long way.
 template <int ORDER, class T, class Out, bool BENT>
-__global__ void __launch_bounds__(256, ORDER == 3 || BENT ? 2 : 3)
-    pull(const T *__restrict__ in, Out *__restrict__ out, const Chain *__restrict__ chains, int samples, Index channels,
-         int n0, int n1, int n2, int m0, int m1, int m2, int border, float fill) {
+MF_DEVICE void pull_left(Column<BENT> &column, unsigned left, const T *src, Out *dst, Index channels, Index step,
+                         Index stride, const Shape &from, Index plane, Border rule, float fill, int first, int j, int k) {
+#pragma unroll 1
+    for (int i = first; left != 0; ++i, left >>= 1, dst += plane) {
+        if (!(left & 1)) continue;
+        Place p[3];
+        column.start(i, j, k);
+        column.places(i, j, k, p);
+        each_tap<ORDER>(src, dst, channels, step, stride, from.n[0], from.n[1], from.n[2], p[0], p[1], p[2], rule, fill);
+    }
+}
+
+// Voxels whose taps do not all lie inside are left for a second walk, so that the calls it makes cost the first no
+// registers. Linear without displacements waits for memory alone: there two voxels of a column are read at once, sixteen
+// loads in flight.
+template <int ORDER, class T, class Out, bool BENT>
+__global__ void __launch_bounds__(256, ORDER == 3 || BENT ? 2 : 4)
+    pull(const T *__restrict__ in, Out *__restrict__ out, const __grid_constant__ Chains<BENT> chains, int samples,
+         Index channels, int n0, int n1, int n2, int m0, int m1, int m2, int border, float fill) {
     const Shape from(n0, n1, n2), to(m0, m1, m2);
-    const Index step = from.voxels(), stride = to.voxels();
     const Border rule = static_cast<Border>(border);
-    for_each_voxel<BENT>(chains, samples, from, to, rule, [&](int sample, Index at, Place *p) {
-        const T *src = in + sample * channels * step;
-        Out *dst = out + sample * channels * stride + at;
-        const bool inside = interior<ORDER>(p[0], n0) & interior<ORDER>(p[1], n1) & interior<ORDER>(p[2], n2);
-        if (inside && n2 > 1) {
-            if (ORDER == 1) {
-                src += from.at(p[0].base, p[1].base, p[2].base);
-                for (Index c = 0; c < channels; ++c, src += step, dst += stride)
-                    *dst = Store<Out>::from(linear_inside(src, from.plane, from.row, p[0].t, p[1].t, p[2].t));
-            } else {
-                float wz[4], wy[4], wx[4];
-                weights_at<3>(p[0].t, wz);
-                weights_at<3>(p[1].t, wy);
-                weights_at<3>(p[2].t, wx);
-                if (n0 == 1) wz[0] = 1;
-                if (n1 == 1) wy[0] = 1;
-                src += from.at(n0 == 1 ? 0 : p[0].base - 1, n1 == 1 ? 0 : p[1].base - 1, p[2].base - 1);
-                for (Index c = 0; c < channels; ++c, src += step, dst += stride)
-                    *dst = Store<Out>::from(cubic_inside(src, from, wz, wy, wx));
+    const Index step = from.voxels(), stride = to.voxels(), plane = static_cast<Index>(m1) * m2;
+    for_each_column(
+        chains, samples, from, to, rule, [&](Column<BENT> &column, int sample, int first, int last, int j, int k) {
+            const T *src = in + sample * channels * step;
+            Out *dst = out + sample * channels * stride + to.at(first, j, k);
+            unsigned left = 0;
+#pragma unroll 1
+            for (int i = first; i < last; ++i, dst += plane) {
+                Place p[3];
+                if (i > first) column.next(i, j, k);
+                column.places(i, j, k, p);
+                const bool inside = all_inside<ORDER>(from, p);
+                if constexpr (ORDER == 1 && !BENT) {
+                    if (inside && i + 1 < last) {
+                        Place q[3];
+                        column.next(i + 1, j, k);
+                        column.places(i + 1, j, k, q);
+                        if (all_inside<1>(from, q)) {
+                            const T *a = src + from.at(p[0].base, p[1].base, p[2].base);
+                            const T *b = src + from.at(q[0].base, q[1].base, q[2].base);
+                            Out *here = dst;
+                            for (Index c = 0; c < channels; ++c, a += step, b += step, here += stride) {
+                                const Corners at_p = corners_at(a, from.plane, from.row);
+                                const Corners at_q = corners_at(b, from.plane, from.row);
+                                here[0] = Store<Out>::from(blended(at_p, p[0].t, p[1].t, p[2].t));
+                                here[plane] = Store<Out>::from(blended(at_q, q[0].t, q[1].t, q[2].t));
+                            }
+                        } else {
+                            pull_inside<1>(src, dst, channels, step, stride, from, p);
+                            left |= 2u << (i - first);
+                        }
+                        ++i;
+                        dst += plane;
+                        continue;
+                    }
+                }
+                if (inside)
+                    pull_inside<ORDER>(src, dst, channels, step, stride, from, p);
+                else
+                    left |= 1u << (i - first);
             }
-            return;
-        }
-        each_tap<ORDER>(src, dst, channels, step, stride, n0, n1, n2, p[0], p[1], p[2], rule, fill);
-    });
+            if (left != 0)
+                pull_left<ORDER>(column, left, src, out + sample * channels * stride + to.at(first, j, k), channels, step,
+                                 stride, from, plane, rule, fill, first, j, k);
+        });
 }
 
 // Order 0 moves voxels, whatever they mean: T is then an unsigned integer of their size. `fill` holds the bytes of the
@@ -93,9 +157,9 @@ struct Move<T, T> {
 };
 
 template <class T, class Out, bool BENT>
-__global__ void __launch_bounds__(256, BENT ? 2 : 3)
-    pull_nearest(const T *__restrict__ in, Out *__restrict__ out, const Chain *__restrict__ chains, int samples,
-                 Index channels, int n0, int n1, int n2, int m0, int m1, int m2, int border, unsigned long long fill) {
+__global__ void __launch_bounds__(256, BENT ? 2 : 4)
+    pull_nearest(const T *__restrict__ in, Out *__restrict__ out, const __grid_constant__ Chains<BENT> chains,
+                 int samples, Index channels, int n0, int n1, int n2, int m0, int m1, int m2, int border, unsigned long long fill) {
     const Shape from(n0, n1, n2), to(m0, m1, m2);
     const Index step = from.voxels(), stride = to.voxels();
     const Border rule = static_cast<Border>(border);

@@ -3,8 +3,9 @@
 Sources are in cuda_ext/*.cu; they are compiled at first use.
 """
 
-from medframe.kernels.cuda import filters, labels, noise, regions, sampling
+from medframe.kernels.cuda import filters, gradients, labels, noise, regions, sampling
 from medframe.kernels.cuda.filters import declines_gaussian, gaussian
+from medframe.kernels.cuda.gradients import declines_sample, declines_sample_backward, sample, sample_backward
 from medframe.kernels.cuda.labels import declines_label_vote, declines_logit_argmax, label_vote, logit_argmax
 from medframe.kernels.cuda.launch import missing
 from medframe.kernels.cuda.noise import normal
@@ -29,6 +30,8 @@ __all__ = [
     "declines_logit_argmax",
     "declines_pull",
     "declines_push",
+    "declines_sample",
+    "declines_sample_backward",
     "distance",
     "gaussian",
     "joint_counts",
@@ -40,9 +43,12 @@ __all__ = [
     "pull",
     "pull_batch",
     "push",
+    "sample",
+    "sample_backward",
 ]
 
 
 def kernels() -> list[Kernel]:
     """Every kernel of the back end: what the tests compile and run."""
-    return [*sampling.kernels(), *filters.kernels(), *labels.kernels(), *noise.kernels(), *regions.kernels()]
+    families = (sampling, gradients, filters, labels, noise, regions)
+    return [which for family in families for which in family.kernels()]

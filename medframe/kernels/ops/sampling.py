@@ -167,13 +167,12 @@ def _with_gradient(
             lead = stage @ lead
         else:
             onward = stage @ onward
-    device = volume.device
-    return sampled(
+    return sampled(  # the matrices stay on the CPU, where all back ends take them from
         volume[None] if volume.is_floating_point() else volume[None].float(),
-        torch.from_numpy(onward)[None].to(device),
+        torch.from_numpy(onward)[None],
         knots[0].values[None] if knots else None,
-        torch.from_numpy(lead).to(device),
-        torch.from_numpy(np.array(knots[0].matrix, float)).to(device) if knots else torch.from_numpy(np.eye(len(lead))),
+        torch.from_numpy(lead),
+        torch.from_numpy(np.array(knots[0].matrix, float)) if knots else torch.from_numpy(np.eye(len(lead))),
         shape,
         order=order,
         knot_order=knots[0].order if knots else 1,
