@@ -4,12 +4,12 @@
 
 namespace medframe {
 
-// Of equal logits the lowest class wins; a logit that is not a number wins over all, as in torch.argmax.
+// Of equal logits the lowest class wins, and one that is not a number never takes the lead.
 struct Leader {
     float best;
     Index at;
     MF_DEVICE void ask(float v, Index c) {
-        if (v > best || c == 0 || (v != v && best == best)) {
+        if (v > best || c == 0) {
             best = v;
             at = c;
         }

@@ -159,7 +159,7 @@ __global__ void __launch_bounds__(256, 2)
     sample_backward(const float *__restrict__ grad, const float *__restrict__ in, const double *__restrict__ matrices,
                     const float *__restrict__ field, float *__restrict__ by_volume, double *__restrict__ partial,
                     float *__restrict__ by_place, const __grid_constant__ Sampling job, int samples, Index channels) {
-    __shared__ double last[12], part[256];
+    __shared__ double last[12], part[12][256];
     const Index step = static_cast<Index>(job.in[0]) * job.in[1] * job.in[2];
     const Index stride = static_cast<Index>(job.out[0]) * job.out[1] * job.out[2];
     const Index knots = FIELD == DENSE ? stride : static_cast<Index>(job.knots[0]) * job.knots[1] * job.knots[2];
@@ -227,16 +227,14 @@ __global__ void __launch_bounds__(256, 2)
         },
         [&](int s) {
             if (partial == nullptr) return;
-#pragma unroll
-            for (int e = 0; e < 12; ++e) {
+            for (int e = 0; e < 12; ++e) part[e][me] = sums[e];
+            for (int half = threads / 2; half > 0; half /= 2) {
                 __syncthreads();
-                part[me] = sums[e];
-                for (int half = threads / 2; half > 0; half /= 2) {
-                    __syncthreads();
-                    if (me < half) part[me] += part[me + half];
-                }
-                if (me == 0) partial[(static_cast<Index>(s) * gridDim.x + blockIdx.x) * 12 + e] = part[0];
+                if (me < half)
+                    for (int e = 0; e < 12; ++e) part[e][me] += part[e][me + half];
             }
+            __syncthreads();
+            if (me < 12) partial[(static_cast<Index>(s) * gridDim.x + blockIdx.x) * 12 + me] = part[me][0];
         });
 }
 
