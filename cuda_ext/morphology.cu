@@ -5,7 +5,7 @@ namespace medframe {
 
 // Neighbours differ by at most 1 along each axis and along at most `steps` axes. Beyond the edge there is nothing: it
 // neither adds to a mask nor takes from one.
-__global__ void __launch_bounds__(256)
+__global__ void __launch_bounds__(256, 4)
     grow(const unsigned char *__restrict__ in, unsigned char *__restrict__ out, Index volumes, int n0, int n1, int n2,
          int steps, int erode) {
     const Index plane = static_cast<Index>(n1) * n2, slabs = volumes * n0;
