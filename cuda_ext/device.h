@@ -277,7 +277,10 @@ struct Shape {
         plane = n0 > 1 ? static_cast<Index>(n1) * n2 : 0;
     }
     MF_DEVICE Index voxels() const { return static_cast<Index>(n[0]) * n[1] * n[2]; }
-    MF_DEVICE Index at(int z, int y, int x) const { return static_cast<Index>(z * n[1] + y) * n[2] + x; }
+    MF_DEVICE Index at(int z, int y, int x) const {
+        const unsigned long long line = static_cast<unsigned>(z * n[1] + y);
+        return static_cast<Index>(line * static_cast<unsigned>(n[2]) + static_cast<unsigned>(x));
+    }
 };
 
 // Whether all taps of an interpolation of odd order lie inside. The last voxel of an axis is reached from the cell
@@ -512,21 +515,18 @@ struct Column<true> {
 
 // Each output voxel of a batch in turn, for blocks (x, y) of threads in a grid (x, y, z) of any size: `each` gets the
 // sample, the voxel's index and its places. Threads walk down columns of RUN voxels.
-constexpr int RUN = 4;
+constexpr int RUN = 8;
 
+// Each column in turn: `each` gets the sample, the column's ends and its indices along the other axes.
 template <bool BENT, class F>
-MF_DEVICE void for_each_column(const Chains<BENT> &chains, int samples, const Shape &in, const Shape &out, Border border,
-                               F &&each) {
-    const unsigned runs = (out.n[0] - 1) / RUN + 1, slabs = samples * runs;  // BATCH times 2^28 fit
+MF_DEVICE void for_each_column(const Chains<BENT> &chains, int samples, const Shape &out, F &&each) {
+    const unsigned runs = (out.n[0] - 1) / RUN + 1, slabs = samples * runs;  // BATCH times 2^27 fit
     for (unsigned s = blockIdx.z; s < slabs; s += gridDim.z) {
         const int sample = static_cast<int>(s / runs), first = static_cast<int>(s % runs) * RUN;
         const int last = first + RUN < out.n[0] ? first + RUN : out.n[0];
-        Column<BENT> column(chains, sample, in.n, border);
         for (int j = blockIdx.y * blockDim.y + threadIdx.y; j < out.n[1]; j += gridDim.y * blockDim.y)
-            for (int k = blockIdx.x * blockDim.x + threadIdx.x; k < out.n[2]; k += gridDim.x * blockDim.x) {
-                column.start(first, j, k);
-                each(column, sample, first, last, j, k);
-            }
+            for (int k = blockIdx.x * blockDim.x + threadIdx.x; k < out.n[2]; k += gridDim.x * blockDim.x)
+                each(sample, first, last, j, k);
     }
 }
 
@@ -534,19 +534,20 @@ template <bool BENT, class F>
 MF_DEVICE void for_each_voxel(const Chains<BENT> &chains, int samples, const Shape &in, const Shape &out, Border border,
                               F &&each) {
     const Index plane = static_cast<Index>(out.n[1]) * out.n[2];
-    for_each_column(chains, samples, in, out, border,
-                    [&](Column<BENT> &column, int sample, int first, int last, int j, int k) {
-                        Index at = out.at(first, j, k);
+    for_each_column<BENT>(chains, samples, out, [&](int sample, int first, int last, int j, int k) {
+        Column<BENT> column(chains, sample, in.n, border);
+        column.start(first, j, k);
+        Index at = out.at(first, j, k);
 #pragma unroll 1
-                        for (int i = first;;) {
-                            Place p[3];
-                            column.places(i, j, k, p);
-                            each(sample, at, p);
-                            if (++i >= last) break;
-                            at += plane;
-                            column.next(i, j, k);
-                        }
-                    });
+        for (int i = first;;) {
+            Place p[3];
+            column.places(i, j, k, p);
+            each(sample, at, p);
+            if (++i >= last) break;
+            at += plane;
+            column.next(i, j, k);
+        }
+    });
 }
 
 }  // namespace medframe

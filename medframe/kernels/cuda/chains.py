@@ -93,6 +93,14 @@ def as_3d(sizes: Sequence[int]) -> tuple[list[int], tuple[int, int, int]]:
     return stands, (n0, n1, n2)
 
 
+def walked(sizes: Sequence[int]) -> tuple[list[int], tuple[int, int, int]]:
+    """As `as_3d`, for the lattice that is walked: threads go down the first axis, so that a plane's is its first."""
+    stands, (n0, n1, n2) = as_3d(sizes)
+    if n0 > 1:
+        return stands, (n0, n1, n2)
+    return [(1, 0, 2)[a] for a in stands], (n1, n0, n2)
+
+
 def pack(batch: Sequence[Stages], in_sizes: Sequence[int], out_sizes: Sequence[int], device: torch.device) -> Chains:
     """The chains of every sample of a batch. Matrices are copied nowhere; knots that lie on the host are, in one go.
 
@@ -103,7 +111,7 @@ def pack(batch: Sequence[Stages], in_sizes: Sequence[int], out_sizes: Sequence[i
         device: where they are needed.
     """
     in_axes, _ = as_3d(in_sizes)
-    out_axes, out_shape = as_3d(out_sizes)
+    out_axes, out_shape = walked(out_sizes)
     rank = len(out_sizes)
     bent = any(isinstance(s, Knots) for stages in batch for s in stages)
     records = np.zeros((-(-len(batch) // BATCH), BATCH), BENT if bent else STRAIGHT)

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from medframe.kernels import reference
-from medframe.kernels.cuda.chains import as_3d, pack
+from medframe.kernels.cuda.chains import as_3d, pack, walked
 from medframe.kernels.cuda.sampling import declines_walk, pull, walk
 from medframe.kernels.cuda.sources import Kernel, kernel
 from medframe.kernels.stages import Border, Stages
@@ -79,7 +79,7 @@ def label_vote(
     chains = pack([stages], in_sizes, shape, labels.device)
     which = kernel("label_vote.cu", "label_vote", _LABELS[labels.dtype], chains.bent)
     fill_class = np.int64(int(reference.outside(fill, labels.dtype)))
-    source, lattices = labels.detach().contiguous(), (as_3d(in_sizes)[1], as_3d(shape)[1])
+    source, lattices = labels.detach().contiguous(), (as_3d(in_sizes)[1], walked(shape)[1])
     walk(which, source, out, chains, fill_class, counts=(1, channels), lattices=lattices, border=border)
     return out
 
@@ -134,7 +134,7 @@ def logit_argmax(
     out = torch.empty((1, *shape), dtype=dtype, device=logits.device)
     chains = pack([stages], in_sizes, shape, logits.device)
     which = kernel("logit_argmax.cu", "logit_argmax", logits.dtype, dtype, chains.bent)
-    source, lattices = logits.detach().contiguous(), (as_3d(in_sizes)[1], as_3d(shape)[1])
+    source, lattices = logits.detach().contiguous(), (as_3d(in_sizes)[1], walked(shape)[1])
     walk(which, source, out, chains, counts=(1, classes), lattices=lattices, border=border)
     return out
 

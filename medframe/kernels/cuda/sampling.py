@@ -17,11 +17,11 @@ from torch import Tensor
 from medframe.base.errors import BadArgument
 from medframe.kernels import reference
 from medframe.kernels.cuda import launch
-from medframe.kernels.cuda.chains import Chains, as_3d, declines_lattices, declines_stages, pack
+from medframe.kernels.cuda.chains import Chains, as_3d, declines_lattices, declines_stages, pack, walked
 from medframe.kernels.cuda.sources import BITS, CXX, Kernel, kernel
 from medframe.kernels.stages import BORDERS, Border, Stages
 
-_RUN = 4  # as in device.h; a different number would change the speed, not the result
+_RUN = 8  # as in device.h; a different number would change the speed, not the result
 _WARPS = 4  # as in prefilter.cu
 _PUSHED = (torch.float32, torch.float16, torch.bfloat16)
 
@@ -112,7 +112,7 @@ def pull_batch(
     if out.numel() == 0:
         return out
     _, in_shape = as_3d(in_sizes)
-    _, out_shape = as_3d(shape)
+    _, out_shape = walked(shape)
     chains = pack(batch, in_sizes, shape, volumes.device)
     outside: np.generic = np.float32(fill)
     if order == 0:
@@ -200,7 +200,7 @@ def push(values: Tensor, stages: Stages, shape: Sequence[int], *, order: int, bo
     channels, *out_sizes = given.shape
     sums = torch.zeros((channels, *shape), dtype=torch.float32, device=given.device)
     _, in_shape = as_3d(shape)
-    _, out_shape = as_3d(out_sizes)
+    _, out_shape = walked(out_sizes)
     chains = pack([stages], shape, out_sizes, given.device)
     which = kernel("push.cu", "push", order, given.dtype, chains.bent)
     lattices = (in_shape, out_shape)
