@@ -13,6 +13,15 @@
 
 namespace medframe {
 
+// The same number, but for the compiler a new one each time: what is found by it is read where it is used, and not kept
+// in registers across a loop.
+MF_DEVICE int again(int i) {
+#if defined(__CUDACC__)
+    asm volatile("" : "+r"(i));
+#endif
+    return i;
+}
+
 // voxel types
 
 using BFloat16 = Bfloat;
@@ -141,16 +150,15 @@ MF_DEVICE Place moved(Place p, float d) {
     return p;
 }
 
-// An affine map from output indices (i, j, k): rows are the axes of the result, the last column is the offset.
+// An affine map from output indices (i, j, k): rows are the axes of the result, the last column is the offset. In units
+// of 2^-32; of a chain marked as far, where the map passes 2^30 or is not finite, the bits of the double instead.
 struct Route {
-    long long fixed[12];  // in units of 2^-32; not used where `far`
-    double exact[12];
-    int far;  // over the output lattice the map passes 2^30, or is not finite
+    long long row[3][4];
 };
 
 // A place in units of 2^-32, from double precision: brought near by the borders that repeat, held at 2^30 by the others.
-MF_RARE long long far_place(const double *row, int i, int j, int k, int n, Border border) {
-    double x = row[0] * i + row[1] * j + row[2] * k + row[3];
+MF_RARE long long far_place(double a, double b, double c, double d, int i, int j, int k, int n, Border border) {
+    double x = a * i + b * j + c * k + d;
     const double period = border == WRAP ? n : border == REFLECT && n > 1 ? 2.0 * (n - 1) : 1;
     if (border == WRAP || border == REFLECT) x -= period * floor(x / period);
     return static_cast<long long>(held(x, -AFAR, AFAR) * 4294967296.0);
@@ -160,20 +168,21 @@ MF_RARE long long far_place(const double *row, int i, int j, int k, int n, Borde
 struct Walk {
     long long at[3];
 
-    MF_DEVICE void start(const Route &r, int i, int j, int k, const int *n, Border border) {
-        if (r.far) return far(r, i, j, k, n, border);
-        for (int a = 0; a < 3; ++a)
-            at[a] = r.fixed[4 * a] * i + r.fixed[4 * a + 1] * j + r.fixed[4 * a + 2] * k + r.fixed[4 * a + 3];
+    MF_DEVICE void start(const Route &r, bool is_far, int i, int j, int k, const int *n, Border border) {
+        if (is_far) return far(r, i, j, k, n, border);
+        for (int a = 0; a < 3; ++a) at[a] = r.row[a][0] * i + r.row[a][1] * j + r.row[a][2] * k + r.row[a][3];
     }
 
-    MF_DEVICE void next(const Route &r, int i, int j, int k, const int *n, Border border) {
-        if (r.far) return far(r, i, j, k, n, border);
-        for (int a = 0; a < 3; ++a) at[a] += r.fixed[4 * a];
+    MF_DEVICE void next(const Route &r, bool is_far, int i, int j, int k, const int *n, Border border) {
+        if (is_far) return far(r, i, j, k, n, border);
+        for (int a = 0; a < 3; ++a) at[a] += r.row[a][0];
     }
 
   private:
     MF_DEVICE void far(const Route &r, int i, int j, int k, const int *n, Border border) {
-        for (int a = 0; a < 3; ++a) at[a] = far_place(r.exact + 4 * a, i, j, k, n[a], border);
+        for (int a = 0; a < 3; ++a)
+            at[a] = far_place(__longlong_as_double(r.row[a][0]), __longlong_as_double(r.row[a][1]),
+                              __longlong_as_double(r.row[a][2]), __longlong_as_double(r.row[a][3]), i, j, k, n[a], border);
     }
 };
 
@@ -254,7 +263,8 @@ MF_DEVICE Side<ORDER> side_at(Place p, int n, Border border) {
     return out;
 }
 
-// The size of a volume and how far apart its neighbours lie; an axis of size 1 has step 0.
+// The size of a volume and how far apart its neighbours lie; an axis of size 1 has step 0. There are fewer than 2^31
+// rows, so that a voxel is found by two multiplications.
 struct Shape {
     int n[3];
     Index plane, row;
@@ -267,7 +277,10 @@ struct Shape {
         plane = n0 > 1 ? static_cast<Index>(n1) * n2 : 0;
     }
     MF_DEVICE Index voxels() const { return static_cast<Index>(n[0]) * n[1] * n[2]; }
-    MF_DEVICE Index at(int z, int y, int x) const { return plane * z + row * y + x; }
+    MF_DEVICE Index at(int z, int y, int x) const {
+        const unsigned long long line = static_cast<unsigned>(z * n[1] + y);
+        return static_cast<Index>(line * static_cast<unsigned>(n[2]) + static_cast<unsigned>(x));
+    }
 };
 
 // Whether all taps of an interpolation of odd order lie inside. The last voxel of an axis is reached from the cell
@@ -286,13 +299,28 @@ MF_DEVICE bool interior(Place &p, int n) {
 // a * s + b * t is exact at t = 0 and at t = 1, which a + t * (b - a) is not
 MF_DEVICE float blend(float a, float b, float s, float t) { return a * s + b * t; }
 
+// The eight voxels around a place, [z][y][x].
+struct Corners {
+    float at[2][2][2];
+};
+
+template <class T>
+MF_DEVICE Corners corners_at(const T *p, Index plane, Index row) {
+    const T *q = p + row, *r = p + plane, *s = r + row;
+    return {{{{as_float(p[0]), as_float(p[1])}, {as_float(q[0]), as_float(q[1])}},
+             {{as_float(r[0]), as_float(r[1])}, {as_float(s[0]), as_float(s[1])}}}};
+}
+
+MF_DEVICE float blended(const Corners &c, float tz, float ty, float tx) {
+    const float sz = 1 - tz, sy = 1 - ty, sx = 1 - tx;
+    const float near = blend(blend(c.at[0][0][0], c.at[1][0][0], sz, tz), blend(c.at[0][1][0], c.at[1][1][0], sz, tz), sy, ty);
+    const float far = blend(blend(c.at[0][0][1], c.at[1][0][1], sz, tz), blend(c.at[0][1][1], c.at[1][1][1], sz, tz), sy, ty);
+    return blend(near, far, sx, tx);
+}
+
 template <class T>
 MF_DEVICE float linear_inside(const T *p, Index plane, Index row, float tz, float ty, float tx) {
-    const float sz = 1 - tz, sy = 1 - ty, sx = 1 - tx;
-    const T *q = p + row, *r = p + plane, *s = r + row;
-    const float near = blend(blend(as_float(p[0]), as_float(r[0]), sz, tz), blend(as_float(q[0]), as_float(s[0]), sz, tz), sy, ty);
-    const float far = blend(blend(as_float(p[1]), as_float(r[1]), sz, tz), blend(as_float(q[1]), as_float(s[1]), sz, tz), sy, ty);
-    return blend(near, far, sx, tx);
+    return blended(corners_at(p, plane, row), tz, ty, tx);
 }
 
 // displacements
@@ -308,13 +336,29 @@ struct Bend {
 };
 
 constexpr int BENDS = 2;
+constexpr int BATCH = 8;  // samples a launch; their chains travel as an argument of the kernel, of 4 KiB in all
 
-// One sample's way from output indices to places in the input.
+// One sample's way from output indices to places in the input. Bit 0 of `far` speaks of to_input, bit b + 1 of bend b.
+template <bool BENT>
 struct Chain {
     Route to_input;
-    Bend bend[BENDS];
-    int bends;
+    int far;
 };
+
+template <>
+struct Chain<true> {
+    Route to_input;
+    int far;
+    int bends;
+    Bend bend[BENDS];
+};
+
+template <bool BENT>
+struct Chains {
+    Chain<BENT> at[BATCH];
+};
+
+static_assert(sizeof(Chains<true>) <= 3904, "with the other arguments a kernel's have to stay below 4 KiB");
 
 struct Vector {
     float z, y, x;
@@ -345,18 +389,18 @@ MF_DEVICE Place cell_of(Place p, int n) {
     return p;
 }
 
-MF_RARE Vector field_at(const Bend &b, Place q0, Place q1, Place q2) {
+MF_RARE Vector field_at(const float *values, int order, int n0, int n1, int n2, Place q0, Place q1, Place q2) {
     Vector f = {0, 0, 0};
-    const Place z = cell_of(q0, b.n[0]), y = cell_of(q1, b.n[1]), x = cell_of(q2, b.n[2]);
-    if (b.order == 3) {
+    const Place z = cell_of(q0, n0), y = cell_of(q1, n1), x = cell_of(q2, n2);
+    if (order == 3) {
         float wz[4], wy[4], wx[4];
         weights_at<3>(z.t, wz);
         weights_at<3>(y.t, wy);
         weights_at<3>(x.t, wx);
-        const int row = b.n[2] + 3;
-        const Index plane = static_cast<Index>(b.n[1] + 3) * row;
+        const int row = n2 + 3;
+        const Index plane = static_cast<Index>(n1 + 3) * row;
         const Knot *knots =
-            reinterpret_cast<const Knot *>(b.values) + plane * z.base + static_cast<Index>(row) * y.base + x.base;
+            reinterpret_cast<const Knot *>(values) + plane * z.base + static_cast<Index>(row) * y.base + x.base;
 #pragma unroll 1
         for (int i = 0; i < 4; ++i) {
             const float u = i == 0 ? wz[0] : i == 1 ? wz[1] : i == 2 ? wz[2] : wz[3];
@@ -375,9 +419,9 @@ MF_RARE Vector field_at(const Bend &b, Place q0, Place q1, Place q2) {
         }
         return f;
     }
-    const Shape shape(b.n[0], b.n[1], b.n[2]);
-    const Index all = shape.voxels(), far = b.n[2] > 1 ? 1 : 0;
-    const float *p = b.values + shape.at(z.base, y.base, x.base);
+    const Shape shape(n0, n1, n2);
+    const Index all = shape.voxels(), far = n2 > 1 ? 1 : 0;
+    const float *p = values + shape.at(z.base, y.base, x.base);
     float out[3];
 #pragma unroll
     for (int a = 0; a < 3; ++a) {
@@ -399,52 +443,70 @@ MF_RARE Vector field_at(const Bend &b, Place q0, Place q1, Place q2) {
 
 // The places of a column of output voxels, carried through every displacement.
 template <bool BENT>
-struct Column {
-    const Chain &chain;
+struct Column;
+
+template <>
+struct Column<false> {
+    const Chains<false> &chains;
+    int sample;
     const int *n;  // of the input
     Border border;
-    Walk to_input, to_knots[BENT ? BENDS : 1];
+    Walk walk;
 
-    MF_DEVICE Column(const Chain &c, const int *size, Border b) : chain(c), n(size), border(b) {}
-
+    MF_DEVICE Column(const Chains<false> &c, int s, const int *size, Border b) : chains(c), sample(s), n(size), border(b) {}
     MF_DEVICE void start(int i, int j, int k) {
-        to_input.start(chain.to_input, i, j, k, n, border);
-        if (BENT)
-#pragma unroll
-            for (int b = 0; b < BENDS; ++b)
-                if (b < chain.bends) to_knots[BENT ? b : 0].start(chain.bend[b].to_knots, i, j, k, n, ZERO);
+        const Chain<false> &chain = chains.at[again(sample)];
+        walk.start(chain.to_input, chain.far, i, j, k, n, border);
     }
-
     MF_DEVICE void next(int i, int j, int k) {
-        to_input.next(chain.to_input, i, j, k, n, border);
-        if (BENT)
-#pragma unroll
-            for (int b = 0; b < BENDS; ++b)
-                if (b < chain.bends) to_knots[BENT ? b : 0].next(chain.bend[b].to_knots, i, j, k, n, ZERO);
+        const Chain<false> &chain = chains.at[again(sample)];
+        walk.next(chain.to_input, chain.far, i, j, k, n, border);
     }
+    MF_DEVICE void places(int, int, int, Place *p) const {
+        for (int a = 0; a < 3; ++a) p[a] = place_of(walk.at[a]);
+    }
+};
 
-    MF_DEVICE void places(Place *p) const {
-        for (int a = 0; a < 3; ++a) p[a] = place_of(to_input.at[a]);
-        if (!BENT) return;
+template <>
+struct Column<true> {
+    const Chains<true> &chains;
+    int sample;
+    const int *n;
+    Border border;
+    Walk walk;
+
+    MF_DEVICE Column(const Chains<true> &c, int s, const int *size, Border b) : chains(c), sample(s), n(size), border(b) {}
+    MF_DEVICE void start(int i, int j, int k) {
+        const Chain<true> &chain = chains.at[again(sample)];
+        walk.start(chain.to_input, chain.far & 1, i, j, k, n, border);
+    }
+    MF_DEVICE void next(int i, int j, int k) {
+        const Chain<true> &chain = chains.at[again(sample)];
+        walk.next(chain.to_input, chain.far & 1, i, j, k, n, border);
+    }
+    MF_DEVICE void places(int i, int j, int k, Place *p) const {
         Vector d = {0, 0, 0};
-#pragma unroll
-        for (int b = 0; b < BENDS; ++b) {
-            if (b >= chain.bends) continue;
+        const Chain<true> &chain = chains.at[again(sample)];
+#pragma unroll 1
+        for (int b = 0; b < chain.bends; ++b) {
             const Bend &bend = chain.bend[b];
+            Walk to_knots;  // not kept along the column: that would take six registers for each displacement
+            to_knots.start(bend.to_knots, chain.far >> b & 2, i, j, k, n, ZERO);
             Place q[3];
-            for (int a = 0; a < 3; ++a) q[a] = place_of(to_knots[BENT ? b : 0].at[a]);
+            for (int a = 0; a < 3; ++a) q[a] = place_of(to_knots.at[a]);
             if (b > 0) {
                 const Vector e = times(bend.enter, d);
                 q[0] = moved(q[0], e.z);
                 q[1] = moved(q[1], e.y);
                 q[2] = moved(q[2], e.x);
             }
-            const Vector f = field_at(bend, q[0], q[1], q[2]);
+            const Vector f = field_at(bend.values, bend.order, bend.n[0], bend.n[1], bend.n[2], q[0], q[1], q[2]);
             d.z += f.z;
             d.y += f.y;
             d.x += f.x;
             d = times(bend.turn, d);
         }
+        for (int a = 0; a < 3; ++a) p[a] = place_of(walk.at[a]);
         p[0] = moved(p[0], d.z);
         p[1] = moved(p[1], d.y);
         p[2] = moved(p[2], d.x);
@@ -453,37 +515,39 @@ struct Column {
 
 // Each output voxel of a batch in turn, for blocks (x, y) of threads in a grid (x, y, z) of any size: `each` gets the
 // sample, the voxel's index and its places. Threads walk down columns of RUN voxels.
-constexpr int RUN = 4;
+constexpr int RUN = 8;
+
+// Each column in turn: `each` gets the sample, the column's ends and its indices along the other axes.
+template <bool BENT, class F>
+MF_DEVICE void for_each_column(const Chains<BENT> &chains, int samples, const Shape &out, F &&each) {
+    const unsigned runs = (out.n[0] - 1) / RUN + 1, slabs = samples * runs;  // BATCH times 2^27 fit
+    for (unsigned s = blockIdx.z; s < slabs; s += gridDim.z) {
+        const int sample = static_cast<int>(s / runs), first = static_cast<int>(s % runs) * RUN;
+        const int last = first + RUN < out.n[0] ? first + RUN : out.n[0];
+        for (int j = blockIdx.y * blockDim.y + threadIdx.y; j < out.n[1]; j += gridDim.y * blockDim.y)
+            for (int k = blockIdx.x * blockDim.x + threadIdx.x; k < out.n[2]; k += gridDim.x * blockDim.x)
+                each(sample, first, last, j, k);
+    }
+}
 
 template <bool BENT, class F>
-MF_DEVICE void for_each_voxel(const Chain *chains, int samples, const Shape &in, const Shape &out, Border border,
+MF_DEVICE void for_each_voxel(const Chains<BENT> &chains, int samples, const Shape &in, const Shape &out, Border border,
                               F &&each) {
-    const int runs = (out.n[0] - 1) / RUN + 1;
-    const Index slabs = static_cast<Index>(samples) * runs;
-    for (Index s = blockIdx.z; s < slabs; s += gridDim.z) {
-        const int sample = static_cast<int>(slabs <= 4294967295LL  // 32-bit division is several times quicker
-                                                ? static_cast<unsigned>(s) / static_cast<unsigned>(runs)
-                                                : s / runs);
-        const int first = static_cast<int>(s - static_cast<Index>(sample) * runs) * RUN;
-        const int last = first + RUN < out.n[0] ? first + RUN : out.n[0];
-        Column<BENT> column(chains[sample], in.n, border);
-        for (Index j = static_cast<Index>(blockIdx.y) * blockDim.y + threadIdx.y; j < out.n[1];
-             j += static_cast<Index>(gridDim.y) * blockDim.y)
-            for (Index k = static_cast<Index>(blockIdx.x) * blockDim.x + threadIdx.x; k < out.n[2];
-                 k += static_cast<Index>(gridDim.x) * blockDim.x) {
-                Index at = (static_cast<Index>(first) * out.n[1] + j) * out.n[2] + k;
-                column.start(first, static_cast<int>(j), static_cast<int>(k));
+    const Index plane = static_cast<Index>(out.n[1]) * out.n[2];
+    for_each_column<BENT>(chains, samples, out, [&](int sample, int first, int last, int j, int k) {
+        Column<BENT> column(chains, sample, in.n, border);
+        column.start(first, j, k);
+        Index at = out.at(first, j, k);
 #pragma unroll 1
-                for (int i = first;;) {
-                    Place p[3];
-                    column.places(p);
-                    each(sample, at, p);
-                    if (++i >= last) break;
-                    at += static_cast<Index>(out.n[1]) * out.n[2];
-                    column.next(i, static_cast<int>(j), static_cast<int>(k));
-                }
-            }
-    }
+        for (int i = first;;) {
+            Place p[3];
+            column.places(i, j, k, p);
+            each(sample, at, p);
+            if (++i >= last) break;
+            at += plane;
+            column.next(i, j, k);
+        }
+    });
 }
 
 }  // namespace medframe

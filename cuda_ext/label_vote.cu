@@ -36,7 +36,7 @@ MF_DEVICE T elected(const T *label, const float *share) {
 
 template <class T, bool BENT>
 __global__ void __launch_bounds__(256, 2)
-    label_vote(const T *__restrict__ in, T *__restrict__ out, const Chain *__restrict__ chains, int samples,
+    label_vote(const T *__restrict__ in, T *__restrict__ out, const __grid_constant__ Chains<BENT> chains, int samples,
                Index channels, int n0, int n1, int n2, int m0, int m1, int m2, int border, long long fill) {
     const Shape from(n0, n1, n2), to(m0, m1, m2);
     const Index step = from.voxels(), stride = to.voxels();

@@ -4,12 +4,12 @@
 
 namespace medframe {
 
-// Of equal logits the lowest class wins; a logit that is not a number wins over all, as in torch.argmax.
+// Of equal logits the lowest class wins, and one that is not a number never takes the lead.
 struct Leader {
     float best;
     Index at;
     MF_DEVICE void ask(float v, Index c) {
-        if (v > best || c == 0 || (v != v && best == best)) {
+        if (v > best || c == 0) {
             best = v;
             at = c;
         }
@@ -18,8 +18,8 @@ struct Leader {
 
 template <class T, class Out, bool BENT>
 __global__ void __launch_bounds__(256, BENT ? 2 : 3)
-    logit_argmax(const T *__restrict__ in, Out *__restrict__ out, const Chain *__restrict__ chains, int samples,
-                 Index classes, int n0, int n1, int n2, int m0, int m1, int m2, int border) {
+    logit_argmax(const T *__restrict__ in, Out *__restrict__ out, const __grid_constant__ Chains<BENT> chains,
+                 int samples, Index classes, int n0, int n1, int n2, int m0, int m1, int m2, int border) {
     const Shape from(n0, n1, n2), to(m0, m1, m2);
     const Index step = from.voxels(), stride = to.voxels();
     const Border rule = static_cast<Border>(border);

@@ -6,7 +6,7 @@ namespace medframe {
 
 template <int ORDER, class T, bool BENT>
 __global__ void __launch_bounds__(256, 2)
-    push(const T *__restrict__ values, float *__restrict__ sums, const Chain *__restrict__ chains, int samples,
+    push(const T *__restrict__ values, float *__restrict__ sums, const __grid_constant__ Chains<BENT> chains, int samples,
          Index channels, int n0, int n1, int n2, int m0, int m1, int m2, int border) {
     const Shape to(n0, n1, n2), from(m0, m1, m2);
     const Index step = to.voxels(), stride = from.voxels();

@@ -1,4 +1,4 @@
-"""Tests that need a CUDA device and CuPy: `pytest -m gpu tests/gpu`. They need torch, numpy, scipy and cupy alone."""
+"""Tests that need a CUDA device and CuPy: `pytest tests/gpu`. They need torch, numpy, scipy and cupy alone."""
 
 from __future__ import annotations
 

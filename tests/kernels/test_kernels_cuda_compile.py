@@ -18,19 +18,33 @@ from medframe.kernels.cuda.sources import Kernel, kernel
 needs_nvcc = pytest.mark.skipif(shutil.which("nvcc") is None, reason="there is no nvcc")
 ARCHITECTURES = ("sm_75", "sm_80", "sm_90", "sm_100")
 
-# Registers a thread. Blocks have 256 threads and a multiprocessor 65536 registers: 80 leave room for 3 blocks at once,
-# 128 for 2.
-AFFINE, BENT, LIGHT = 80, 128, 64
+# Registers a thread. Blocks have 256 threads and a multiprocessor 65536 registers: 64 leave room for 4 blocks at once,
+# 80 for 3, 128 for 2.
+LIGHT, AFFINE, BENT = 64, 80, 128
 BUDGET = {
-    "pull_nearest": (AFFINE, BENT),
-    "pull": (AFFINE, BENT),  # order 1; order 3 has BENT
+    "pull_nearest": (LIGHT, BENT),
+    "pull": (LIGHT, BENT),  # order 1; order 3 has BENT
     "push": (BENT, BENT),
     "label_vote": (BENT, BENT),
     "logit_argmax": (AFFINE, BENT),
+    "sample": (BENT, BENT),
+    "sample_backward": (BENT, BENT),
+    "gather_knots": (AFFINE, AFFINE),
+    "median_of_27": (AFFINE, AFFINE),
+    "median_of_125": (192, 192),  # whose 125 voxels stay in registers
     "filter_axis": (LIGHT, LIGHT),
     "prefilter_across": (LIGHT, LIGHT),
     "prefilter_along": (96, 96),  # blocks of 128 threads
 }
+SPILLED = 128  # bytes a thread may spill, of what lives across the calls of the rare and of the long ways
+NEVER = (
+    "pull<1",
+    "pull_nearest",
+    "label_vote",
+    "logit_argmax",
+    "filter_axis",
+    "median",
+)  # unless displacements are read
 
 
 def budget(name):
@@ -76,17 +90,21 @@ def compile_all(architecture, folder, kernels):
 def check(found):
     for name, used in found.items():
         assert used["registers"] <= budget(name), f"{name}: {used}"
-        linear = name.startswith(("medframe::pull<1", "medframe::label_vote", "medframe::logit_argmax"))
-        if linear or "<" not in name:
-            assert used["spills"] == 0, f"{name}: {used}"
+        plain = name.removeprefix("medframe::")
+        none = "<" not in plain or (plain.startswith(NEVER) and "true" not in plain)
+        assert used["spills"] <= (16 if none else SPILLED), f"{name}: {used}"
 
 
 @needs_nvcc
 def test_kernels_compile_within_their_budget(tmp_path):
-    """One architecture, and one voxel type and its like of each kernel: the quick half of the next test."""
-    rare = {"medframe::BFloat16", "int", "short", "unsigned short", "unsigned int"}
-    kernels = [k for k in cuda.kernels() if not rare & set(re.split("[<>,] ?", k.name))]
-    check(compile_all("sm_90", tmp_path, kernels))
+    """One architecture, and one type of voxels for every way a kernel is made: the quick part of the next test."""
+    some = {}
+    for which in cuda.kernels():
+        word, *parameters = re.split("[<>,] ?", which.name)
+        ways = (word, *(p for p in parameters if p in ("1", "2", "3", "true", "false")))
+        if "0" not in parameters:
+            some.setdefault(ways, which)
+    check(compile_all("sm_90", tmp_path, list(some.values())))
 
 
 @needs_nvcc
@@ -122,7 +140,7 @@ def test_nvrtc_compiles_each_source(tmp_path, monkeypatch, architecture):
 def test_the_cache_is_used_and_a_damaged_one_is_not(tmp_path, monkeypatch):
     made = nvrtc()
     monkeypatch.setenv("MEDFRAME_CACHE", str(tmp_path))
-    which = kernel("gaussian.cu", "filter_axis", torch.float32, torch.float32)
+    which = kernel("filters.cu", "filter_axis", torch.float32, torch.float32)
     path, lowered = compiler.binary(which, "sm_90")
     assert path.parent == tmp_path / "kernels"
     with monkeypatch.context() as patch:

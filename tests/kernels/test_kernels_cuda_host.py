@@ -20,7 +20,7 @@ from scipy import ndimage, stats
 
 from medframe.base.errors import BadArgument
 from medframe.kernels import cuda, reference
-from medframe.kernels.cuda import launch
+from medframe.kernels.cuda import chains, filters, launch
 from medframe.kernels.cuda.sources import CXX, kernel
 from medframe.kernels.stages import BORDERS, Knots
 
@@ -83,6 +83,24 @@ def test_a_batch_is_its_samples(on_host, chain, order):
         assert torch.equal(got[sample], cuda.pull(volumes[sample], stages, shape, **options))
     with pytest.raises(BadArgument, match="one chain"):
         cuda.pull_batch(volumes, batch[:3], shape, **options)
+
+
+def test_more_samples_than_a_launch_takes(on_host, chain):
+    rng = np.random.default_rng(1)
+    shape = (3, 4, 5)
+    batch = [chain(("general", "knots")[k % 2], rng, shape, (4, 5, 3)) for k in range(11)]
+    volumes = volume_of((11, 2, 4, 5, 3), torch.float32)
+    options = {"order": 1, "border": "reflect", "fill": 0.0, "dtype": torch.float32}
+    for stages in (batch, batch[:9:2] * 2):
+        got = cuda.pull_batch(volumes[: len(stages)], stages, shape, **options)
+        for sample, one in enumerate(stages):
+            agree(got[sample], reference.pull(volumes[sample], one, shape, **options), 1e-3)
+
+
+def test_the_arguments_of_a_kernel_stay_within_4_kib():
+    """What every driver and architecture takes; the samples' chains are most of it."""
+    assert chains.BENT.itemsize * chains.BATCH == 3904  # as device.h asserts of the struct it reads
+    assert chains.STRAIGHT.itemsize == 104
 
 
 @pytest.mark.parametrize("dtype", [torch.bool, torch.int8, torch.int64, torch.float64])
@@ -200,7 +218,7 @@ def test_of_equal_shares_the_lowest_class_wins(on_host):
 @pytest.mark.parametrize("border", BORDERS)
 def test_the_leading_logit_wins(on_host, chain, kind, border, dtype):
     rng = np.random.default_rng([9, BORDERS.index(border)])
-    for (in_shape, shape), to in zip(SIZES[:3], (torch.uint8, torch.int16, torch.int32), strict=True):
+    for (in_shape, shape), to in zip(SIZES[:3], (torch.uint8, torch.int16, torch.uint8), strict=True):
         stages = chain(kind, rng, shape, in_shape)
         logits = torch.from_numpy(rng.normal(size=(4, *in_shape))).to(dtype)
         got = cuda.logit_argmax(logits, stages, shape, border=border, dtype=to, **DECIDE)[0]
@@ -211,14 +229,15 @@ def test_the_leading_logit_wins(on_host, chain, kind, border, dtype):
 
 
 def test_equal_logits_and_logits_that_are_no_numbers(on_host):
-    logits = torch.zeros(3, 1, 4)
-    logits[2, 0, 1] = logits[1, 0, 1] = 1
-    logits[1, 0, 2] = float("nan")
-    logits[2, 0, 2] = float("nan")
+    logits = torch.zeros(3, 1, 5)  # a voxel that is not a number spoils the one before it, too
+    logits[0, 0, 0] = logits[1, 0, 1] = float("nan")
+    logits[2, 0, 1] = 2
+    logits[1:, 0, 2] = 1
     logits[0, 0, 3] = -1
-    got = cuda.logit_argmax(logits, [np.eye(3)], (1, 4), border="border", dtype=torch.uint8, **DECIDE)[0]
-    assert got.tolist() == [[0, 1, 1, 1]]
-    assert got[0, :2].tolist() == logits[:, 0, :2].argmax(0).tolist()
+    call = {"border": "border", "dtype": torch.uint8, **DECIDE}
+    got = cuda.logit_argmax(logits, [np.eye(3)], (1, 5), **call)[0]
+    assert got.tolist() == [[0, 2, 1, 1, 0]]
+    assert torch.equal(got, reference.logit_argmax(logits, [np.eye(3)], (1, 5), **{**call, "fill": (0.0,) * 3})[0])
 
 
 @pytest.mark.parametrize("share", [0.3, 0.01, 0.0, 1.0])
@@ -305,8 +324,8 @@ def test_half_precision_is_torchs(on_host):
     beside = torch.cat([wide * (1 + s * 2.0**-12) for s in (-1.5, -1, 0, 1, 1.5)], 1).nan_to_num(0, 0, 0)
     beside = torch.cat([beside, torch.tensor([[65519.9, 65520.0, 1e30, -7e4]])], 1)
     for dtype in (torch.float16, torch.bfloat16):
-        got, one = torch.empty(beside.shape, dtype=dtype), torch.ones(1)
-        copy = kernel("gaussian.cu", "filter_axis", torch.float32, dtype)
+        got, one = torch.empty(beside.shape, dtype=dtype), filters.as_weights(np.ones(1, np.float32))
+        copy = kernel("filters.cu", "filter_axis", torch.float32, dtype)
         sizes = np.int32(0), np.int64(1), np.int32(beside.numel()), np.int64(1)
         launch.launch(copy, launch.line(beside.numel()), (launch.THREADS, 1, 1), beside, got, one, *sizes)
         assert torch.equal(got, beside.to(dtype))

@@ -91,11 +91,13 @@ def host(*flags: str, seed: int = 1, which: str = "every"):
     assert shutil.which("g++")
     library = ctypes.CDLL(str(build(*flags, which=which)))
     library.seed(ctypes.c_uint(seed))
-    ran = set()
-    library.ran = ran
+    ran, count = set(), itertools.count(1)
+    library.ran, library.last = ran, 0
+    library.starts = lambda: library.last
 
     def start(kernel, grid, block, *args):
         ran.add(kernel)
+        library.last = next(count)
         values = []
         for a in args:
             if isinstance(a, torch.Tensor):
@@ -138,11 +140,18 @@ def exercise(which: str) -> None:
     for dtype in dtypes:
         cuda.gaussian(torch.ones(2, 3, 4, 5, dtype=dtype), (1.0, 0.5, 2.0), 3.0)
         cuda.gaussian(torch.ones(2, 3, 4, 5, dtype=dtype), (0.0, 0.5, 0.0), 3.0)
+        for width in (3, 5):
+            cuda.median(torch.arange(5 * 6 * 33).reshape(1, 5, 6, 33).remainder(50).to(dtype), width)
+    exercise_gradients(turned)
+    mask = torch.arange(2 * 7 * 5 * 33).reshape(2, 7, 5, 33).remainder(7) > 2
+    for steps in (1, 3):
+        cuda.grow(mask, steps, erode=steps == 1)
+        cuda.fill_holes(mask, steps)
     for stages in ([turned], [bend[0], turned, bend[1]]):
         for dtype in {torch.float32, *dtypes} & {torch.float32, torch.float16, torch.bfloat16}:
             for order, border in itertools.product((0, 1, 3), BORDERS):
                 cuda.push(torch.ones(2, 5, 6, 7, dtype=dtype), stages, (7, 5, 33), order=order, border=border)
-            for to in (torch.uint8, torch.int16, torch.int32)[: 3 if which == "every" else 1]:
+            for to in (torch.uint8, torch.int16)[: 2 if which == "every" else 1]:
                 cuda.logit_argmax(
                     torch.ones(3, 7, 5, 33, dtype=dtype),
                     stages,
@@ -163,6 +172,20 @@ def exercise(which: str) -> None:
     cuda.distance(labels == 4, (1.0, 2.0, 3.0))
     for dtype in {torch.float32, *dtypes} & {torch.float32, torch.float16, torch.bfloat16}:
         cuda.normal((3, 7), 5, torch.device("cpu"), dtype)
+
+
+def exercise_gradients(turned: np.ndarray) -> None:
+    """Every field, order and border of a sampling and its gradients, with places outside."""
+    volume, matrix = torch.ones(1, 2, 7, 5, 9), torch.from_numpy(turned)[None]
+    shape, eye = (2, 6, 35), torch.eye(4, dtype=torch.float64)
+    grad = torch.ones(1, 2, *shape)
+    fields = ((None, eye, 1), (torch.ones(1, 3, *shape), eye, 1), (torch.ones(1, 3, 2, 3, 2), eye / 3, 3))
+    for k, ((field, onto, knot_order), order) in enumerate(itertools.product(fields, (0, 1, 3))):
+        how = {"order": order, "knot_order": knot_order, "border": BORDERS[k % 4], "fill": 1.0}
+        cuda.sample(volume, matrix, field, eye, onto, shape, **how)
+        cuda.sample_backward(grad, volume, matrix, field, eye, onto, **how, needs=[True, True, field is not None])
+    how = {"order": 1, "knot_order": 1, "border": "zero", "fill": 1.0, "needs": [False, False, True]}
+    cuda.sample_backward(grad, volume, matrix, torch.ones(1, 3, 2, 1, 2), eye, eye / 3, **how)
 
 
 if __name__ == "__main__":

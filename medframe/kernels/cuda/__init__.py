@@ -3,8 +3,16 @@
 Sources are in cuda_ext/*.cu; they are compiled at first use.
 """
 
-from medframe.kernels.cuda import filters, labels, noise, regions, sampling
-from medframe.kernels.cuda.filters import declines_gaussian, gaussian
+from medframe.kernels.cuda import filters, gradients, labels, noise, regions, sampling
+from medframe.kernels.cuda.filters import (
+    declines_filter_axes,
+    declines_gaussian,
+    declines_median,
+    filter_axes,
+    gaussian,
+    median,
+)
+from medframe.kernels.cuda.gradients import declines_sample, declines_sample_backward, sample, sample_backward
 from medframe.kernels.cuda.labels import declines_label_vote, declines_logit_argmax, label_vote, logit_argmax
 from medframe.kernels.cuda.launch import missing
 from medframe.kernels.cuda.noise import normal
@@ -12,8 +20,12 @@ from medframe.kernels.cuda.regions import (
     components,
     declines_components,
     declines_distance,
+    declines_fill_holes,
+    declines_grow,
     declines_joint_counts,
     distance,
+    fill_holes,
+    grow,
     joint_counts,
 )
 from medframe.kernels.cuda.sampling import declines_pull, declines_push, pull, pull_batch, push
@@ -23,26 +35,39 @@ __all__ = [
     "components",
     "declines_components",
     "declines_distance",
+    "declines_fill_holes",
+    "declines_filter_axes",
     "declines_gaussian",
+    "declines_grow",
     "declines_joint_counts",
     "declines_label_vote",
     "declines_logit_argmax",
+    "declines_median",
     "declines_pull",
     "declines_push",
+    "declines_sample",
+    "declines_sample_backward",
     "distance",
+    "fill_holes",
+    "filter_axes",
     "gaussian",
+    "grow",
     "joint_counts",
     "kernels",
     "label_vote",
     "logit_argmax",
+    "median",
     "missing",
     "normal",
     "pull",
     "pull_batch",
     "push",
+    "sample",
+    "sample_backward",
 ]
 
 
 def kernels() -> list[Kernel]:
     """Every kernel of the back end: what the tests compile and run."""
-    return [*sampling.kernels(), *filters.kernels(), *labels.kernels(), *noise.kernels(), *regions.kernels()]
+    families = (sampling, gradients, filters, labels, noise, regions)
+    return [which for family in families for which in family.kernels()]

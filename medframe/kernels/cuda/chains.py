@@ -19,14 +19,16 @@ from medframe.kernels.cuda.launch import stage
 from medframe.kernels.stages import Knots, Matrix, Stages
 
 BENDS = 2
+BATCH = 8  # samples a launch, as in device.h
 MOST = 1 << 30  # voxels along one axis
+_ROWS = 1 << 31  # rows of voxels in one volume
 _ONE = float(1 << 32)
 _FAR = float(1 << 30)
 
-ROUTE = np.dtype([("fixed", np.int64, 12), ("exact", np.float64, 12), ("far", np.int32)], align=True)
+ROUTE = (np.int64, (3, 4))
 BEND = np.dtype(
     [
-        ("to_knots", ROUTE),
+        ("to_knots", *ROUTE),
         ("values", np.uint64),
         ("enter", np.float32, 9),
         ("turn", np.float32, 9),
@@ -35,16 +37,32 @@ BEND = np.dtype(
     ],
     align=True,
 )
-CHAIN = np.dtype([("to_input", ROUTE), ("bend", BEND, BENDS), ("bends", np.int32)], align=True)
+STRAIGHT = np.dtype([("to_input", *ROUTE), ("far", np.int32)], align=True)
+BENT = np.dtype([("to_input", *ROUTE), ("far", np.int32), ("bends", np.int32), ("bend", BEND, BENDS)], align=True)
 
 
 @dataclass(frozen=True)
 class Chains:
-    """The chains of a batch on the device. `held` keeps alive what the structs point to."""
+    """The chains of a batch, as arguments of one launch for every eight samples.
 
-    tensor: Tensor
+    Args:
+        structs: each with the number of samples it holds.
+        bent: whether any sample has a displacement.
+        held: keeps alive what the structs point to.
+    """
+
+    structs: tuple[tuple[int, np.generic], ...]
     bent: bool
     held: tuple[Tensor, ...]
+
+
+def declines_lattices(*lattices: Sequence[int]) -> str | None:
+    """Why the kernels cannot count through these lattices, or None."""
+    for sizes in lattices:
+        _, (n0, n1, _) = as_3d(sizes)
+        if max(sizes) >= MOST or n0 * n1 >= _ROWS:
+            return "2^30 voxels along an axis, or 2^31 rows"
+    return None
 
 
 def declines_stages(stages: Stages, device: torch.device) -> str | None:
@@ -75,8 +93,16 @@ def as_3d(sizes: Sequence[int]) -> tuple[list[int], tuple[int, int, int]]:
     return stands, (n0, n1, n2)
 
 
+def walked(sizes: Sequence[int]) -> tuple[list[int], tuple[int, int, int]]:
+    """As `as_3d`, for the lattice that is walked: threads go down the first axis, so that a plane's is its first."""
+    stands, (n0, n1, n2) = as_3d(sizes)
+    if n0 > 1:
+        return stands, (n0, n1, n2)
+    return [(1, 0, 2)[a] for a in stands], (n1, n0, n2)
+
+
 def pack(batch: Sequence[Stages], in_sizes: Sequence[int], out_sizes: Sequence[int], device: torch.device) -> Chains:
-    """The chains of every sample of a batch.
+    """The chains of every sample of a batch. Matrices are copied nowhere; knots that lie on the host are, in one go.
 
     Args:
         batch: the stages of each sample, output index to input index.
@@ -85,39 +111,50 @@ def pack(batch: Sequence[Stages], in_sizes: Sequence[int], out_sizes: Sequence[i
         device: where they are needed.
     """
     in_axes, _ = as_3d(in_sizes)
-    out_axes, out_shape = as_3d(out_sizes)
+    out_axes, out_shape = walked(out_sizes)
     rank = len(out_sizes)
-    records = np.zeros(len(batch), CHAIN)
+    bent = any(isinstance(s, Knots) for stages in batch for s in stages)
+    records = np.zeros((-(-len(batch) // BATCH), BATCH), BENT if bent else STRAIGHT)
     held: list[Tensor] = []
-    host: list[tuple[int, int, NDArray[np.float32]]] = []
+    host: list[tuple[np.void, NDArray[np.float32]]] = []
     with np.errstate(over="ignore", invalid="ignore"):  # maps that overflow are marked as far
-        for sample, stages in enumerate(batch):
+        for record, stages in zip(records.reshape(-1), batch, strict=False):
             lead, bends = _composed(stages, rank, in_axes, out_axes)
-            record = records[sample]
-            _route(record["to_input"], lead, out_shape)
-            record["bends"] = len(bends)
+            record["to_input"], far = _route(lead, out_shape)
+            record["far"] = far
             for b, (knots, to_knots, enter, turn) in enumerate(bends):
                 bend = record["bend"][b]
                 values, n = _values(knots)
-                _route(bend["to_knots"], to_knots, out_shape)
+                bend["to_knots"], far = _route(to_knots, out_shape)
+                record["far"] |= far << b + 1
+                record["bends"] = b + 1
                 bend["enter"], bend["turn"] = enter.reshape(9), turn.reshape(9)
                 bend["n"], bend["order"] = n, knots.order
                 if values.device.type == device.type and device.type != "cpu":
                     held.append(values)
                     bend["values"] = values.data_ptr()
                 else:
-                    host.append((sample, b, np.asarray(values.cpu().numpy(), np.float32).reshape(-1)))
-    bent = bool((records["bends"] > 0).any())
+                    host.append((bend, np.asarray(values.cpu().numpy(), np.float32).reshape(-1)))
     if host:  # all the host's knots travel in one copy
-        starts = np.cumsum([0, *(-(-v.size // 4) * 4 for _, _, v in host)])
+        starts = np.cumsum([0, *(-(-v.size // 4) * 4 for _, v in host)])
         block = np.zeros(int(starts[-1]), np.float32)
-        for start, (_, _, v) in zip(starts, host, strict=False):
+        for start, (_, v) in zip(starts, host, strict=False):
             block[start : start + v.size] = v
         knots_on_device = stage(block, device)
-        for start, (sample, b, _) in zip(starts, host, strict=False):
-            records[sample]["bend"][b]["values"] = knots_on_device.data_ptr() + 4 * int(start)
+        for start, (bend, _) in zip(starts, host, strict=False):
+            bend["values"] = knots_on_device.data_ptr() + 4 * int(start)
         held.append(knots_on_device)
-    return Chains(stage(records, device), bent, tuple(held))
+    return Chains(tuple(zip(_counts(len(batch)), map(_struct, records), strict=True)), bent, tuple(held))
+
+
+def _counts(samples: int) -> list[int]:
+    return [min(BATCH, samples - start) for start in range(0, samples, BATCH)]
+
+
+def _struct(record: NDArray[np.void]) -> np.generic:
+    """The chains of one launch as one value, passed to a kernel by value."""
+    value: np.generic = record.view(np.dtype([("at", record.dtype, BATCH)]))[0]
+    return value
 
 
 _Bend = tuple[Knots, NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]
@@ -156,13 +193,13 @@ def _embedded(matrix: Matrix, axes: Sequence[int]) -> NDArray[np.float64]:
     return out
 
 
-def _route(record: NDArray[np.void] | np.void, matrix: NDArray[np.float64], out_shape: Sequence[int]) -> None:
-    rows = matrix[:3]
+def _route(matrix: NDArray[np.float64], out_shape: Sequence[int]) -> tuple[NDArray[np.int64], int]:
+    """A map as the kernels take it, and whether it goes too far for fixed point: then the bits of the doubles."""
+    rows = np.ascontiguousarray(matrix[:3])
     reach = np.abs(rows) @ np.array([*(n - 1 for n in out_shape), 1.0])
-    record["exact"] = rows.reshape(12)
-    record["far"] = far = not bool((reach < _FAR).all())
-    if not far:
-        record["fixed"] = np.rint(rows * _ONE).astype(np.int64).reshape(12)
+    if not bool((reach < _FAR).all()):
+        return rows.view(np.int64), 1
+    return np.rint(rows * _ONE).astype(np.int64), 0
 
 
 def _values(knots: Knots) -> tuple[Tensor, tuple[int, int, int]]:

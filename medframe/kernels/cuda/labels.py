@@ -1,7 +1,9 @@
 """Decisions on classes on the GPU: no volume of shares or resampled logits is ever stored.
 
 Shares and logits are computed in single precision: results differ from the reference where two classes are equal to
-within rounding. Nothing is allocated but the output.
+within rounding. Linear votes and the arg-max of linear logits are one launch, and nothing is allocated but the output.
+Splines, blurred classes and probabilities are read class by class, which takes a few volumes of the output's size; the
+classes of a label map are then listed on the host, which waits for them.
 """
 
 from __future__ import annotations
@@ -13,8 +15,8 @@ import torch
 from torch import Tensor
 
 from medframe.kernels import reference
-from medframe.kernels.cuda.chains import as_3d, pack
-from medframe.kernels.cuda.sampling import declines_walk, walk
+from medframe.kernels.cuda.chains import as_3d, pack, walked
+from medframe.kernels.cuda.sampling import declines_walk, pull, walk
 from medframe.kernels.cuda.sources import Kernel, kernel
 from medframe.kernels.stages import Border, Stages
 
@@ -25,7 +27,7 @@ _LABELS = {
     torch.int64: "long long",
 }
 _LOGITS = (torch.float32, torch.float16, torch.bfloat16)
-_CLASSES = {torch.uint8: 1 << 8, torch.int16: 1 << 15, torch.int32: 1 << 31}
+_DECISIONS = (torch.uint8, torch.int16)
 
 
 def declines_label_vote(
@@ -42,9 +44,9 @@ def declines_label_vote(
     reason = declines_walk(labels, stages, shape)
     if reason is not None:
         return reason
-    if labels.dtype not in _LABELS:
+    if labels.dtype not in _LABELS and labels.dtype != torch.bool:
         return f"labels of type {labels.dtype}"
-    return "classes are to be blurred or read by splines" if order != 1 or any(smooth) else None
+    return None
 
 
 def label_vote(
@@ -57,7 +59,7 @@ def label_vote(
     fill: float,
     smooth: Sequence[float],
 ) -> Tensor:
-    """Resample labels (C, *in) by a vote of the taps of linear interpolation.
+    """Serve a vote; order 1 by the taps of linear interpolation.
 
     The classes of the eight voxels around a place share its weights; what lies outside a "zero" border is of class
     `fill`. Classes are asked in rising order, and one takes the lead when its share passes the leader's by more than
@@ -66,14 +68,28 @@ def label_vote(
     Returns:
         (C, *shape) of the labels' dtype.
     """
+    if order != 1 or any(smooth):
+        options = {"order": order, "border": border, "fill": fill, "smooth": smooth}
+        return reference.label_vote(labels, stages, shape, **options, read=_share)  # type: ignore[arg-type]
+    if labels.dtype == torch.bool:
+        options = {"order": 1, "border": border, "fill": float(reference.outside(fill, torch.bool)), "smooth": smooth}
+        return label_vote(labels.view(torch.uint8), stages, shape, **options).view(torch.bool)  # type: ignore[arg-type]
     channels, *in_sizes = labels.shape
     out = torch.empty((channels, *shape), dtype=labels.dtype, device=labels.device)
     chains = pack([stages], in_sizes, shape, labels.device)
     which = kernel("label_vote.cu", "label_vote", _LABELS[labels.dtype], chains.bent)
     fill_class = np.int64(int(reference.outside(fill, labels.dtype)))
-    source, lattices = labels.detach().contiguous(), (as_3d(in_sizes)[1], as_3d(shape)[1])
+    source, lattices = labels.detach().contiguous(), (as_3d(in_sizes)[1], walked(shape)[1])
     walk(which, source, out, chains, fill_class, counts=(1, channels), lattices=lattices, border=border)
     return out
+
+
+def _share(
+    share: Tensor, stages: Stages, shape: Sequence[int], *, dtype: torch.dtype, order: int, border: Border, fill: float
+) -> Tensor:
+    """A class's share at every output voxel, computed in single precision."""
+    read = pull(share.float(), stages, shape, order=order, border=border, fill=fill, dtype=torch.float32)
+    return read.to(dtype)
 
 
 def declines_logit_argmax(
@@ -93,11 +109,7 @@ def declines_logit_argmax(
         return reason
     if logits.dtype not in _LOGITS:
         return f"logits of type {logits.dtype}"
-    if dtype not in _CLASSES or logits.shape[0] > _CLASSES[dtype]:
-        return f"{logits.shape[0]} classes in an output of type {dtype}"
-    if order != 1 or probabilities is not None or logits.shape[0] < 2:
-        return "it decides between several linearly interpolated classes"
-    return "fills that differ" if border == "zero" and len(set(fill)) > 1 else None
+    return None
 
 
 def logit_argmax(
@@ -111,29 +123,18 @@ def logit_argmax(
     dtype: torch.dtype,
     probabilities: Sequence[int] | None,
 ) -> Tensor:
-    """The class with the largest linearly interpolated logit at every output voxel.
+    """Serve a decision between logits; see `reference.logit_argmax` for its meaning.
 
-    Of equal logits the lowest class wins; a logit that is not a number wins over all, as in `torch.argmax`. Outside a
-    "zero" border all logits are equal, so that the class is 0.
-
-    Args:
-        logits: (C, *in), one channel a class.
-        stages: output index to input index.
-        shape: the output's spatial sizes.
-        order: 1.
-        border: what lies beyond the edge.
-        fill: one number, as often as there are classes.
-        dtype: of the output: uint8, int16 or int32.
-        probabilities: None.
-
-    Returns:
-        (1, *shape) of `dtype`.
+    Several linearly interpolated classes are decided in one launch, where all have one fill.
     """
     classes, *in_sizes = logits.shape
+    if order != 1 or probabilities is not None or classes < 2 or (border == "zero" and len(set(fill)) > 1):
+        options = {"order": order, "border": border, "fill": fill, "dtype": dtype, "probabilities": probabilities}
+        return reference.logit_argmax(logits, stages, shape, **options, read=pull)  # type: ignore[arg-type]
     out = torch.empty((1, *shape), dtype=dtype, device=logits.device)
     chains = pack([stages], in_sizes, shape, logits.device)
     which = kernel("logit_argmax.cu", "logit_argmax", logits.dtype, dtype, chains.bent)
-    source, lattices = logits.detach().contiguous(), (as_3d(in_sizes)[1], as_3d(shape)[1])
+    source, lattices = logits.detach().contiguous(), (as_3d(in_sizes)[1], walked(shape)[1])
     walk(which, source, out, chains, counts=(1, classes), lattices=lattices, border=border)
     return out
 
@@ -143,5 +144,5 @@ def kernels() -> list[Kernel]:
     out = []
     for bent in (False, True):
         out += [kernel("label_vote.cu", "label_vote", t, bent) for t in _LABELS.values()]
-        out += [kernel("logit_argmax.cu", "logit_argmax", t, to, bent) for t in _LOGITS for to in _CLASSES]
+        out += [kernel("logit_argmax.cu", "logit_argmax", t, to, bent) for t in _LOGITS for to in _DECISIONS]
     return out

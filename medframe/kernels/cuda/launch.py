@@ -54,7 +54,7 @@ def launch(kernel: Kernel, grid: Sequence[int], block: Sequence[int], *args: Ten
         kernel: which one.
         grid: blocks along x, y and z; cut to 65536 each, since kernels stride over what is left.
         block: threads along x, y and z.
-        *args: tensors are passed as pointers, NumPy scalars by value with their own type.
+        *args: tensors are passed as pointers, NumPy scalars, structs among them, by value with their own type.
     """
     device = next(a.device for a in args if isinstance(a, Tensor))
     cupy = need("cupy", "run kernels on the GPU")

@@ -1,7 +1,7 @@
-"""Distances, connected components and joint histograms on the GPU.
+"""Distances, connected components, morphology and joint histograms on the GPU.
 
-Besides the output, `distance` allocates stacks of 12 bytes an entry for at most 65536 lines at a time, and
-`components` two volumes of int32.
+Besides the output, `distance` allocates stacks of 12 bytes an entry for at most 65536 lines at a time, `components`
+two volumes of int32, and `fill_holes` those and one volume of bytes.
 """
 
 from __future__ import annotations
@@ -100,25 +100,89 @@ def components(labels: Tensor, steps: int) -> Tensor:
     Returns:
         (C, *spatial) int32: in each channel 1, 2, ... in the order of the components' first voxels, 0 for background.
     """
+    out, first = _roots(labels, steps)
+    if out.numel() == 0:
+        return out
+    block, over = (launch.THREADS, 1, 1), launch.line(out.numel())
+    number = first.view(-1).cumsum(0, dtype=torch.int32)
+    channels = labels.shape[0]
+    counts = (np.int64(channels), np.int64(out.numel() // channels))
+    launch.launch(kernel("components.cu", "components_number"), over, block, out, number, *counts)
+    return out
+
+
+def _roots(labels: Tensor, steps: int) -> tuple[Tensor, Tensor]:
+    """Of every voxel the flat index of its component's first, or -1; and where a component begins, 1."""
     source = labels.detach().contiguous()
     source = source.view(torch.uint8) if source.dtype == torch.bool else source
     out = torch.empty(labels.shape, dtype=torch.int32, device=labels.device)
-    if out.numel() == 0:
-        return out
     first = torch.empty_like(out)
+    if out.numel() == 0:
+        return out, first
     word, block, total = CXX[source.dtype], (launch.THREADS, 1, 1), np.int64(out.numel())
     over = launch.line(out.numel())
     launch.launch(kernel("components.cu", "components_start", word), over, block, source, out, total)
-    channels = labels.shape[0]
-    _, (n0, n1, n2) = as_3d(labels.shape[1:])
-    tile = (32, 8, 1) if n1 > 1 else block
-    grid = (-(-n2 // tile[0]), -(-n1 // tile[1]), channels * n0)
-    sizes = (np.int64(channels), np.int32(n0), np.int32(n1), np.int32(n2), np.int32(steps))
-    launch.launch(kernel("components.cu", "components_join", word), grid, tile, source, out, *sizes)
+    grid, tile, sizes = _lattice(labels)
+    join = kernel("components.cu", "components_join", word)
+    launch.launch(join, grid, tile, source, out, *sizes, np.int32(steps))
     launch.launch(kernel("components.cu", "components_flatten"), over, block, out, first, total)
-    number = first.view(-1).cumsum(0, dtype=torch.int32)
-    each = np.int64(out.numel() // channels)
-    launch.launch(kernel("components.cu", "components_number"), over, block, out, number, np.int64(channels), each)
+    return out, first
+
+
+def _lattice(volumes: Tensor) -> tuple[tuple[int, int, int], tuple[int, int, int], tuple[np.generic, ...]]:
+    """Blocks, threads of a block, and the numbers of volumes and voxels, of kernels with a thread a voxel."""
+    _, (n0, n1, n2) = as_3d(volumes.shape[1:])
+    tile = (32, 8, 1) if n1 > 1 else (launch.THREADS, 1, 1)
+    grid = (-(-n2 // tile[0]), -(-n1 // tile[1]), volumes.shape[0] * n0)
+    return grid, tile, (np.int64(volumes.shape[0]), np.int32(n0), np.int32(n1), np.int32(n2))
+
+
+def declines_grow(mask: Tensor, steps: int, *, erode: bool) -> str | None:
+    """Why this back end cannot serve a step of dilation or erosion, or None."""
+    reason = launch.declines(mask)
+    if reason is None and mask.dtype != torch.bool:
+        return f"a mask of type {mask.dtype}"
+    if reason is None and max(mask.shape) >= MOST:
+        return "2^30 voxels along an axis"
+    return reason
+
+
+def grow(mask: Tensor, steps: int, *, erode: bool) -> Tensor:
+    """Serve a step of dilation or erosion; see `reference.grow` for its meaning."""
+    source = mask.detach().contiguous()
+    out = torch.empty_like(source)
+    if out.numel():
+        grid, tile, sizes = _lattice(mask)
+        given = (source.view(torch.uint8), out.view(torch.uint8))
+        how = (np.int32(steps), np.int32(erode))
+        launch.launch(kernel("morphology.cu", "grow"), grid, tile, *given, *sizes, *how)
+    return out
+
+
+def declines_fill_holes(mask: Tensor, steps: int) -> str | None:
+    """Why this back end cannot serve the filling of holes, or None."""
+    return declines_components(mask, steps)
+
+
+def fill_holes(mask: Tensor, steps: int) -> Tensor:
+    """Add what a mask encloses: components of the rest that do not reach the edge.
+
+    Args:
+        mask: (C, *spatial) bool.
+        steps: along how many axes neighbours outside the mask may differ.
+
+    Returns:
+        (C, *spatial) bool.
+    """
+    source = mask.detach().contiguous()
+    if mask.numel() == 0 or min(mask.shape[1:]) == 1:  # every voxel lies at an edge
+        return source.clone()
+    roots, open_ = _roots(~source, steps)
+    grid, tile, sizes = _lattice(mask)
+    launch.launch(kernel("morphology.cu", "holes_open"), grid, tile, roots, open_, *sizes)
+    out = torch.empty_like(source)
+    fill, over, total = kernel("morphology.cu", "holes_fill"), launch.line(out.numel()), np.int64(out.numel())
+    launch.launch(fill, over, (launch.THREADS, 1, 1), roots, open_, out.view(torch.uint8), total)
     return out
 
 
@@ -155,6 +219,7 @@ def joint_counts(a: Tensor, b: Tensor, rows: int, columns: int) -> Tensor:
 def kernels() -> list[Kernel]:
     """Every kernel this module may ask for."""
     out = [kernel("distance.cu", "distance_seed"), kernel("distance.cu", "distance_axis")]
+    out += [kernel("morphology.cu", name) for name in ("grow", "holes_open", "holes_fill")]
     out += [kernel("components.cu", "components_flatten"), kernel("components.cu", "components_number")]
     for t in _WHOLE:
         out += [kernel("components.cu", "components_start", t), kernel("components.cu", "components_join", t)]

@@ -17,11 +17,11 @@ from torch import Tensor
 from medframe.base.errors import BadArgument
 from medframe.kernels import reference
 from medframe.kernels.cuda import launch
-from medframe.kernels.cuda.chains import MOST, Chains, as_3d, declines_stages, pack
+from medframe.kernels.cuda.chains import Chains, as_3d, declines_lattices, declines_stages, pack, walked
 from medframe.kernels.cuda.sources import BITS, CXX, Kernel, kernel
 from medframe.kernels.stages import BORDERS, Border, Stages
 
-_RUN = 4  # as in device.h; a different number would change the speed, not the result
+_RUN = 8  # as in device.h; a different number would change the speed, not the result
 _WARPS = 4  # as in prefilter.cu
 _PUSHED = (torch.float32, torch.float16, torch.bfloat16)
 
@@ -53,9 +53,7 @@ def declines_pull(
 def declines_walk(volume: Tensor, stages: Stages, shape: Sequence[int]) -> str | None:
     """Why no kernel can walk through these stages, whatever it then does with the voxels, or None."""
     reason = launch.declines(volume) or declines_stages(stages, volume.device)
-    if reason is None and max(*volume.shape[1:], *shape) >= MOST:
-        return "2^30 voxels along an axis"
-    return reason
+    return reason or declines_lattices(volume.shape[1:], shape)
 
 
 def pull(
@@ -67,9 +65,13 @@ def pull(
     border: Border,
     fill: float,
     dtype: torch.dtype,
+    out: Tensor | None = None,
 ) -> Tensor:
     """Serve a pull; see `reference.pull` for its meaning."""
-    return pull_batch(volume[None], [stages], shape, order=order, border=border, fill=fill, dtype=dtype)[0]
+    into = None if out is None else out[None]
+    options = {"order": order, "border": border, "fill": fill, "dtype": dtype}
+    made = pull_batch(volume[None], [stages], shape, **options, out=into)[0]  # type: ignore[arg-type]
+    return made if out is None else out
 
 
 def pull_batch(
@@ -81,8 +83,9 @@ def pull_batch(
     border: Border,
     fill: float,
     dtype: torch.dtype,
+    out: Tensor | None = None,
 ) -> Tensor:
-    """Pull a batch in one launch, each sample by its own stages.
+    """Pull a batch, each sample by its own stages, in one launch for every eight samples.
 
     Args:
         volumes: (B, C, *in).
@@ -92,6 +95,7 @@ def pull_batch(
         border: what lies beyond the edge.
         fill: the value outside for border "zero".
         dtype: of the output: that of `volumes`, or float32.
+        out: where to write, contiguous.
 
     Returns:
         (B, C, *shape).
@@ -103,11 +107,12 @@ def pull_batch(
         raise BadArgument("one chain of stages a sample", found=len(batch), due=volumes.shape[0])
     samples, channels, *in_sizes = volumes.shape
     source = volumes.detach()
-    out = torch.empty((samples, channels, *shape), dtype=dtype, device=volumes.device)
+    if out is None:
+        out = torch.empty((samples, channels, *shape), dtype=dtype, device=volumes.device)
     if out.numel() == 0:
         return out
     _, in_shape = as_3d(in_sizes)
-    _, out_shape = as_3d(shape)
+    _, out_shape = walked(shape)
     chains = pack(batch, in_sizes, shape, volumes.device)
     outside: np.generic = np.float32(fill)
     if order == 0:
@@ -152,15 +157,24 @@ def walk(
     """
     n0, n1, n2 = lattices[1]
     block = (32, 8, 1) if n1 > 1 else (launch.THREADS, 1, 1)
-    grid = (-(-n2 // block[0]), -(-n1 // block[1]), counts[0] * -(-n0 // _RUN))
-    where: list[np.generic] = [np.int32(counts[0]), np.int64(counts[1])]
-    where += [np.int32(n) for n in (*lattices[0], *lattices[1], BORDERS.index(border))]
-    launch.launch(which, grid, block, source, out, chains.tensor, *where, *rest)
+    each_in, each_out = source.numel() // counts[0], out.numel() // counts[0]
+    where: list[np.generic] = [
+        np.int64(counts[1]),
+        *(np.int32(n) for n in (*lattices[0], *lattices[1], BORDERS.index(border))),
+    ]
+    flat_in, flat_out, done = source.view(-1), out.view(-1), 0
+    for samples, struct in chains.structs:
+        grid = (-(-n2 // block[0]), -(-n1 // block[1]), samples * -(-n0 // _RUN))
+        given, taken = flat_in[done * each_in :], flat_out[done * each_out :]
+        launch.launch(which, grid, block, given, taken, struct, np.int32(samples), *where, *rest)
+        done += samples
 
 
 def declines_push(values: Tensor, stages: Stages, shape: Sequence[int], *, order: int, border: Border) -> str | None:
     """Why this back end cannot serve a push, or None."""
     reason = declines_walk(values, stages, shape)
+    if reason is None and torch.are_deterministic_algorithms_enabled():
+        return "it adds up in any order, and torch is to be deterministic"
     if reason is None and values.dtype not in _PUSHED:
         return f"values of type {values.dtype}"
     return reason
@@ -186,17 +200,17 @@ def push(values: Tensor, stages: Stages, shape: Sequence[int], *, order: int, bo
     channels, *out_sizes = given.shape
     sums = torch.zeros((channels, *shape), dtype=torch.float32, device=given.device)
     _, in_shape = as_3d(shape)
-    _, out_shape = as_3d(out_sizes)
+    _, out_shape = walked(out_sizes)
     chains = pack([stages], shape, out_sizes, given.device)
     which = kernel("push.cu", "push", order, given.dtype, chains.bent)
     lattices = (in_shape, out_shape)
     walk(which, given, sums, chains, counts=(1, channels), lattices=lattices, border=border)
     if order == 3:
-        sums = _adjoint_coefficients(sums.reshape(channels, *in_shape), periodic=border == "wrap").reshape(sums.shape)
+        sums = adjoint_coefficients(sums.reshape(channels, *in_shape), periodic=border == "wrap").reshape(sums.shape)
     return sums.to(given.dtype)
 
 
-def _adjoint_coefficients(sums: Tensor, *, periodic: bool) -> Tensor:
+def adjoint_coefficients(sums: Tensor, *, periodic: bool) -> Tensor:
     """The adjoint of `coefficients`.
 
     Mirrored, the filter is symmetric but for its ends, which count half: W A is symmetric with W = diag(1/2, 1, ..., 1,

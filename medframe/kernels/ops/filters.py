@@ -17,11 +17,13 @@ GAUSSIAN = (
 )
 
 SEPARABLE = (
+    Backend("cuda", cuda.declines_filter_axes, cuda.filter_axes),
     Backend("native", native.declines_filter_axes, native.filter_axes),
     Backend("reference", never, reference.filter_axes),
 )
 
 MEDIAN = (
+    Backend("cuda", cuda.declines_median, cuda.median),
     Backend("native", native.declines_median, native.median),
     Backend("reference", never, reference.median),
 )

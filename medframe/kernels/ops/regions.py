@@ -32,6 +32,7 @@ COUNTS = (
 )
 
 GROW = (
+    Backend("cuda", cuda.declines_grow, cuda.grow),
     Backend("native", native.declines_grow, native.grow),
     Backend("reference", never, reference.grow),
 )
@@ -247,9 +248,16 @@ def fill_holes(mask: Tensor, connectivity: int | None = None) -> Tensor:
         BadArgument: not one to three spatial axes, or no such connectivity.
     """
     _check_rank(mask)
+    rank = mask.ndim - 1
+    steps = 1 if connectivity is None else _steps(connectivity, rank)
     inside = mask != 0
-    fewest = {1: 2, 2: 4, 3: 6}[mask.ndim - 1]
-    outside = components(~inside, fewest if connectivity is None else connectivity)
+    result: Tensor = choose("fill_holes", HOLES, inside, steps).run(inside, steps)
+    return result
+
+
+def _filled(inside: Tensor, steps: int) -> Tensor:
+    """Holes by the components of what is outside, whoever finds those."""
+    outside = choose("components", COMPONENTS, ~inside, steps).run(~inside, steps)
     out = inside.clone()
     for channel, parts in zip(out, outside, strict=True):
         if parts.numel() == 0:
@@ -260,6 +268,13 @@ def fill_holes(mask: Tensor, connectivity: int | None = None) -> Tensor:
         open_[0] = True
         channel.logical_or_(~open_[parts.long()])
     return out
+
+
+HOLES = (
+    Backend("cuda", cuda.declines_fill_holes, cuda.fill_holes),
+    Backend("native", native.declines_components, _filled),
+    Backend("reference", never, _filled),
+)
 
 
 def _grown(mask: Tensor, connectivity: int | None, iterations: int, *, erode: bool) -> Tensor:

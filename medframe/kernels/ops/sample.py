@@ -15,15 +15,17 @@ from torch import Tensor
 
 from medframe.base.errors import BadArgument, BadGeometry
 from medframe.base.sizes import check_size
-from medframe.kernels import native, reference
+from medframe.kernels import cuda, native, reference
 from medframe.kernels.dispatch import Backend, choose, never
 from medframe.kernels.stages import BORDERS, ORDERS, Border
 
 SAMPLE = (
+    Backend("cuda", cuda.declines_sample, cuda.sample),
     Backend("native", native.declines_sample, native.sample),
     Backend("reference", never, reference.sample),
 )
 SAMPLE_BACKWARD = (
+    Backend("cuda", cuda.declines_sample_backward, cuda.sample_backward),
     Backend("native", native.declines_sample, native.sample_backward),
     Backend("reference", never, reference.sample_backward),
 )
@@ -52,7 +54,7 @@ def sample(
         shape: the output's spatial sizes; default those of `volume`.
         displacement: (B, d, *knots), in voxels of the output lattice.
         knot_matrix: (d + 1, d + 1), takes an output index to a knot's index; the same for all samples, and without
-            gradient. Without it knots are the output's voxels: a dense field.
+            gradient; an array, or a tensor on the CPU. Without it knots are the output's voxels: a dense field.
         knot_order: 1 reads the displacement linearly between knots, 3 as coefficients of a cubic B-spline.
         order: 0 nearest, 1 linear, 3 cubic B-spline. Where the derivative of order 1 jumps, at whole places, it is the
             one towards higher indices.
@@ -64,7 +66,8 @@ def sample(
 
     Raises:
         BadArgument: an option is unknown or a shape does not fit.
-        BadGeometry: a matrix or a displacement is not finite.
+        BadGeometry: a matrix or a displacement on the CPU is not finite. On a GPU nobody looks, since the host would
+            have to wait: places that are no numbers read the fill or an edge.
         TooLarge: the output passes the image limit.
     """
     rank = volume.ndim - 2
@@ -183,7 +186,7 @@ def _sample(  # noqa: PLR0917
     # here and not in `sample`: while a program is exported, the batch has no size yet
     check_size((*volume.shape[:2], *shape), volume.dtype.itemsize, where="a resampled batch")
     for name, tensor in (("matrix", matrix), ("displacement", displacement), ("knot_matrix", knot_matrix)):
-        if tensor is not None and not bool(torch.isfinite(tensor).all()):
+        if tensor is not None and tensor.device.type == "cpu" and not bool(torch.isfinite(tensor).all()):
             raise BadGeometry(f"the {name} is not finite", where="sample")
     options: dict[str, Any] = {"order": order, "knot_order": knot_order, "border": border, "fill": fill}
     backend = choose("sample", SAMPLE, volume, matrix, displacement, shape)

@@ -109,11 +109,13 @@ def pull_batch(
         )
     dtype = volumes.dtype if dtype is None else dtype
     options: dict[str, Any] = {"order": order, "border": border, "fill": fill, "dtype": dtype}
-    shape = check_call(volumes[0], stages[0], shape, order=order, border=border, op="pull_batch")
+    for chain in stages:
+        shape = check_call(volumes[0], chain, shape, order=order, border=border, op="pull_batch")
     check_size((*volumes.shape[:2], *shape), dtype.itemsize, where="a resampled batch")
     if torch.is_grad_enabled() and _wants_gradient([volumes, *_values(stages)]):
         return torch.stack([pull(v, s, shape, **options) for v, s in zip(volumes, stages, strict=True)])
-    if volumes.is_cuda and all(cuda.declines_pull(volumes[0], chain, shape, **options) is None for chain in stages):
+    chosen = {choose("pull_batch", PULL, volumes[0], chain, shape, **options).name for chain in stages}
+    if chosen == {"cuda"}:
         at_once: Tensor = cuda.pull_batch(volumes, stages, shape, **options)
         return at_once
     out = torch.empty((*volumes.shape[:2], *shape), dtype=dtype, device=volumes.device)
@@ -167,13 +169,12 @@ def _with_gradient(
             lead = stage @ lead
         else:
             onward = stage @ onward
-    device = volume.device
-    return sampled(
+    return sampled(  # the matrices stay on the CPU, where all back ends take them from
         volume[None] if volume.is_floating_point() else volume[None].float(),
-        torch.from_numpy(onward)[None].to(device),
+        torch.from_numpy(onward)[None],
         knots[0].values[None] if knots else None,
-        torch.from_numpy(lead).to(device),
-        torch.from_numpy(np.array(knots[0].matrix, float)).to(device) if knots else torch.from_numpy(np.eye(len(lead))),
+        torch.from_numpy(lead),
+        torch.from_numpy(np.array(knots[0].matrix, float)) if knots else torch.from_numpy(np.eye(len(lead))),
         shape,
         order=order,
         knot_order=knots[0].order if knots else 1,

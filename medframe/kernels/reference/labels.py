@@ -103,6 +103,6 @@ def logit_argmax(
     for k in range(1, classes):
         value = one(k)
         wins = value > best
-        winner[wins] = k
+        winner.masked_fill_(wins, k)
         best = torch.where(wins, value, best)
     return winner

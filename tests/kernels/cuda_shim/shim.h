@@ -22,6 +22,7 @@
 #define __noinline__
 #define __launch_bounds__(...)
 #define __shared__ static
+#define __grid_constant__
 
 struct dim3 {
     unsigned x, y, z;
@@ -166,6 +167,12 @@ inline unsigned __float_as_uint(float v) {
 
 inline float __uint_as_float(unsigned v) {
     float out;
+    std::memcpy(&out, &v, sizeof out);
+    return out;
+}
+
+inline double __longlong_as_double(long long v) {
+    double out;
     std::memcpy(&out, &v, sizeof out);
     return out;
 }
