@@ -4,6 +4,8 @@
 
 #include <omp.h>
 
+#include <algorithm>
+
 #include "sample.h"
 
 namespace medframe {
@@ -77,11 +79,22 @@ void for_rows(const Job &job, const Route &route, const Worker &worker) {
         s.bends = route.scratch();
         worker.prepare(s);
     }
-    const Index rows = Index(job.out_size[0]) * job.out_size[1];
-#pragma omp parallel for schedule(dynamic, 16) num_threads(job.threads) if (job.threads > 1)
-    for (Index r = 0; r < rows; ++r)
-        worker.row(static_cast<int>(r / job.out_size[1]), static_cast<int>(r % job.out_size[1]),
-                   scratch[omp_get_thread_num()]);
+    // Neighbouring planes of a turned output read neighbouring planes of the input: rows are taken tile by tile, so that
+    // what a tile reads stays in the cache for all of its planes.
+    const int d = job.out_size[0], h = job.out_size[1];
+    const int voxels = route.straight() ? 2560 : 16384;  // a displacement's knots are summed anew for each tile and plane
+    const int high = std::min(h, std::max(1, voxels / job.out_size[2]));
+    int deep = std::min(d, 32);
+    const Index across = (h + high - 1) / high;
+    while (deep > 1 && (d + deep - 1) / deep * across < 8 * job.threads) deep = (deep + 1) / 2;
+    const Index tiles = (d + deep - 1) / deep * across;
+#pragma omp parallel for schedule(dynamic, 1) num_threads(job.threads) if (job.threads > 1)
+    for (Index t = 0; t < tiles; ++t) {
+        const int i0 = static_cast<int>(t / across) * deep, i1 = std::min(i0 + deep, d);
+        const int j0 = static_cast<int>(t % across) * high, j1 = std::min(j0 + high, h);
+        for (int i = i0; i < i1; ++i)
+            for (int j = j0; j < j1; ++j) worker.row(i, j, scratch[omp_get_thread_num()]);
+    }
 }
 
 }  // namespace medframe

@@ -29,8 +29,9 @@ void pull(const py::array &volume, py::array &out, const py::object &lead, const
     job.fill = fill;
     job.fill_bits = fill_bits;
     job.threads = threads_for(job.out_voxels() * job.channels, threads);
-    py::gil_scoped_release release;
-    ask_for_large_pages(job.out, out.nbytes());
+    const Index bytes = out.nbytes();
+    py::gil_scoped_release release;  // from here on no Python object may be touched
+    ask_for_large_pages(job.out, bytes);
     int follows[3];
     if (job.knots.empty() && aligned(job.lead, job.out_size, follows))
         pull_separable(job, follows);

@@ -1,6 +1,5 @@
-// Filters of small neighbourhoods, and noise.
+// Separable filters, and noise.
 #include <algorithm>
-#include <cstring>
 
 #include "philox.h"
 #include "regions.h"
@@ -19,43 +18,6 @@ MF_CLONES void along_row(const float *__restrict in, float *__restrict out, Inde
     for (Index k = 0; k < n; ++k) out[k] = weights[0] * in[k];
     for (int t = 1; t < taps; ++t)
         for (Index k = 0; k < n; ++k) out[k] += weights[t] * in[k + t];
-}
-
-// Keeps the middle half of candidates: a buffer of half of them and one more holds the median; each further value
-// pushes out the least and the greatest. Columns are voxels.
-template <int COUNT>
-MF_CLONES void middle(const float *const *rows, float *__restrict out, Index n) {
-    constexpr int HALF = COUNT / 2 + 2;
-    alignas(64) float kept[HALF][16];
-    for (Index k = 0; k < n; k += 16) {
-        const int m = static_cast<int>(std::min<Index>(16, n - k));
-        const auto load = [&](int slot, int which) {
-            if (m == 16)
-                std::memcpy(kept[slot], rows[which] + k, sizeof kept[slot]);
-            else
-                for (int l = 0; l < 16; ++l) kept[slot][l] = rows[which][k + std::min(l, m - 1)];
-        };
-        int size = HALF;
-        for (int i = 0; i < size; ++i) load(i, i);
-        for (int next = size; ; ++next) {
-            for (int i = 1; i < size; ++i)  // the least to the front
-                for (int l = 0; l < 16; ++l) {
-                    const float a = kept[0][l], b = kept[i][l];
-                    kept[0][l] = std::min(a, b);
-                    kept[i][l] = std::max(a, b);
-                }
-            for (int i = 1; i < size - 1; ++i)  // the greatest to the end
-                for (int l = 0; l < 16; ++l) {
-                    const float a = kept[i][l], b = kept[size - 1][l];
-                    kept[i][l] = std::min(a, b);
-                    kept[size - 1][l] = std::max(a, b);
-                }
-            if (next >= COUNT) break;
-            load(0, next);  // both ends go, one value comes: the buffer shrinks by one
-            --size;
-        }
-        for (int l = 0; l < m; ++l) out[k + l] = kept[1][l];
-    }
 }
 
 }  // namespace
@@ -90,47 +52,6 @@ void filter_axis(const float *in, float *out, Index outer, Index n, Index inner,
             std::fill(sum, sum + m, 0.0f);
             for (int t = -radius; t <= radius; ++t)
                 add_scaled(lines + std::clamp<Index>(j + t, 0, n - 1) * inner, sum, m, w[t + radius]);
-        }
-    }
-}
-
-void median(const float *in, float *out, Index channels, const int *size, int width, int threads) {
-    const int d = size[0], h = size[1], w = size[2], r = width / 2;
-    const int rz = d > 1 ? r : 0, ry = h > 1 ? r : 0, rx = w > 1 ? r : 0;
-    const Index stride = w + 2 * rx;
-    const int count = (2 * rz + 1) * (2 * ry + 1) * (2 * rx + 1);
-    if (count == 1) {
-        std::copy(in, in + channels * d * h * w, out);
-        return;
-    }
-#pragma omp parallel num_threads(threads)
-    {
-        std::vector<float> framed(stride * (2 * rz + 1) * (2 * ry + 1));
-        std::vector<const float *> rows(count);
-#pragma omp for schedule(static)
-        for (Index i = 0; i < channels * d * h; ++i) {
-            const int y = static_cast<int>(i % h), z = static_cast<int>(i / h % d);
-            const float *volume = in + i / h / d * d * h * w;
-            int slot = 0, row = 0;
-            for (int dz = -rz; dz <= rz; ++dz)
-                for (int dy = -ry; dy <= ry; ++dy, ++row) {
-                    const float *from =
-                        volume + (Index(std::clamp(z + dz, 0, d - 1)) * h + std::clamp(y + dy, 0, h - 1)) * w;
-                    float *to = framed.data() + row * stride;
-                    std::fill_n(to, rx, from[0]);
-                    std::copy(from, from + w, to + rx);
-                    std::fill_n(to + rx + w, rx, from[w - 1]);
-                    for (int dx = 0; dx <= 2 * rx; ++dx) rows[slot++] = to + dx;
-                }
-            float *to = out + i * w;
-            switch (count) {
-                case 3: middle<3>(rows.data(), to, w); break;
-                case 5: middle<5>(rows.data(), to, w); break;
-                case 9: middle<9>(rows.data(), to, w); break;
-                case 25: middle<25>(rows.data(), to, w); break;
-                case 27: middle<27>(rows.data(), to, w); break;
-                default: middle<125>(rows.data(), to, w); break;
-            }
         }
     }
 }

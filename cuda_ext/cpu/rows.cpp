@@ -16,17 +16,53 @@ struct Scratch {
     std::vector<BendScratch> bends;
 };
 
-// Voxels k of a row, of the n there are, whose places start + k * step lie within [lo, hi]: [first, second).
-void clip(double start, double step, double lo, double hi, int &first, int &second) {
-    if (step == 0) {
-        if (!(start >= lo && start <= hi)) second = first;
-        return;
+// Where straight rows of one direction lie within [lo, hi] on all axes.
+class Stretch {
+  public:
+    Stretch() = default;
+    Stretch(const Affine &map, const double *lo, const double *hi) {
+        for (int a = 0; a < 3; ++a) {
+            lo_[a] = lo[a];
+            hi_[a] = hi[a];
+            const double step = map.m[a][2];
+            per_step_[a] = std::abs(step) < 1e-30 ? 0 : 1 / step;
+        }
     }
-    double a = (lo - start) / step, b = (hi - start) / step;
-    if (a > b) std::swap(a, b);
-    first = static_cast<int>(held(std::ceil(a), first, second));
-    second = std::max(first, static_cast<int>(held(std::floor(b) + 1, first, second)));
-}
+
+    // The voxels of [k0, k1) that do, as [first, second). Their number is estimated, then the ends are tested, so that
+    // rounding decides as it does where places are classified one by one.
+    void of(const Line &line, int k0, int k1, int &first, int &second) const {
+        double from = k0, to = k1;
+        for (int a = 0; a < 3; ++a) {
+            if (per_step_[a] == 0) {
+                if (!(line.start[a] >= lo_[a] && line.start[a] <= hi_[a])) to = from;
+                continue;
+            }
+            const double p = (lo_[a] - line.start[a]) * per_step_[a], q = (hi_[a] - line.start[a]) * per_step_[a];
+            from = std::max(from, std::min(p, q));
+            to = std::min(to, std::max(p, q) + 1);
+        }
+        first = static_cast<int>(held(from, k0, k1));
+        first += first < from && first < k1;
+        second = std::max(first, static_cast<int>(held(to, k0, k1)));
+        while (first < second && !holds(line, first)) ++first;
+        while (first > k0 && first < second && holds(line, first - 1)) --first;
+        while (second > first && !holds(line, second - 1)) --second;
+        while (second > first && second < k1 && holds(line, second)) ++second;
+    }
+
+  private:
+    bool holds(const Line &line, int k) const {
+        bool in = true;
+        for (int a = 0; a < 3; ++a) {
+            const double x = line.start[a] + k * line.step[a];
+            in = in & (x >= lo_[a]) & (x <= hi_[a]);
+        }
+        return in;
+    }
+
+    double lo_[3], hi_[3], per_step_[3];
+};
 
 template <int ORDER, class T, class Real>
 class Sampler {
@@ -47,6 +83,13 @@ class Sampler {
             touch_hi_[a] = n;
         }
         if (grid_.n[2] < ORDER + 1) hi_[2] = -1;  // no room for a row of taps
+        double in_lo[3], in_hi[3];  // what touches the volume, as a closed interval
+        for (int a = 0; a < 3; ++a) {
+            in_lo[a] = std::nextafter(touch_lo_[a], 0.0);
+            in_hi[a] = std::nextafter(touch_hi_[a], 0.0);
+        }
+        fast_ = Stretch(job.lead, lo_, hi_);
+        touch_ = Stretch(job.lead, in_lo, in_hi);
     }
 
     void prepare(Scratch<Real> &) const {}
@@ -58,25 +101,16 @@ class Sampler {
         const Line line(job_.lead, i, j);
         for (int a = 0; a < 3; ++a)  // so far out, or no number: rounding is no longer small against a voxel
             if (!(std::abs(line.start[a]) + std::abs(line.step[a]) * w <= FAR_OUT)) return blocks(i, j, 0, w, start, s);
-        // an affine row meets the volume in one stretch: find it, and classify only what is beside it
-        int fast0 = 0, fast1 = w, touch0 = 0, touch1 = w;
-        for (int a = 0; a < 3; ++a) clip(line.start[a], line.step[a], lo_[a], hi_[a], fast0, fast1);
-        if (job_.border == ZERO) {
-            for (int a = 0; a < 3; ++a) clip(line.start[a], line.step[a], touch_lo_[a], touch_hi_[a], touch0, touch1);
-            touch0 = std::max(touch0 - 1, 0);  // the division may be off by an ulp: a margin that is classified
-            touch1 = std::min(touch1 + 1, w);
-            nothing(0, touch0, start, s);
-            nothing(touch1, w, start, s);
-        }
-        fast0 = std::min(std::max(fast0 + 1, touch0), touch1);
-        fast1 = std::max(std::min(fast1 - 1, touch1), fast0);
-        blocks(i, j, touch0, fast0, start, s);
-        for (int k = fast0; k < fast1; k += BLOCK) {
-            const int n = std::min(BLOCK, fast1 - k);
-            fill_places(line, k, n, s.p);
-            fast(0, n, start + k, s);
-        }
-        blocks(i, j, fast1, touch1, start, s);
+        // an affine row meets the volume in one stretch: what is beside it is told apart, not read
+        int fast0, fast1, touch0 = 0, touch1 = w;
+        if (job_.border == ZERO) touch_.of(line, 0, w, touch0, touch1);
+        fast_.of(line, touch0, touch1, fast0, fast1);
+        if (fast0 == fast1) fast0 = fast1 = touch1;
+        nothing(0, touch0, start, s);
+        beside(line, i, j, touch0, fast0, start, s);
+        for (int k = fast0; k < fast1; k += BLOCK) straight(line, k, std::min(BLOCK, fast1 - k), start + k, s);
+        beside(line, i, j, fast1, touch1, start, s);
+        nothing(touch1, w, start, s);
     }
 
   private:
@@ -100,6 +134,10 @@ class Sampler {
             linear_spots(s.p, q, n, grid_, s.spots);
         else
             cubic_spots(s.p, q, n, grid_, s.spots);
+        read(n, at, s);
+    }
+
+    void read(int n, Index at, Scratch<Real> &s) const {
         for (Index c = 0; c < job_.channels; ++c)
             write(c, at, n, s, [&](Real *to) {
                 if constexpr (ORDER == 1)
@@ -107,6 +145,33 @@ class Sampler {
                 else
                     cubic_taps(in_ + c * job_.in_voxels(), grid_, s.spots, n, to);
             });
+    }
+
+    // Voxels of a straight row all of whose taps lie inside.
+    void straight(const Line &line, int k, int n, Index at, Scratch<Real> &s) const {
+        if constexpr (ORDER == 1) {
+            line_spots(line, k, n, grid_, s.spots);
+        } else {
+            fill_places(line, k, n, s.p);
+            cubic_spots(s.p, 0, n, grid_, s.spots);
+        }
+        read(n, at, s);
+    }
+
+    // Voxels of a straight row some of whose taps lie outside.
+    void beside(const Line &line, int i, int j, int k0, int k1, Index start, Scratch<Real> &s) const {
+        if constexpr (ORDER == 1)
+            if (job_.border == ZERO) {
+                for (int k = k0; k < k1; k += BLOCK) {
+                    const int n = std::min(BLOCK, k1 - k);
+                    for (Index c = 0; c < job_.channels; ++c)
+                        write(c, start + k, n, s, [&](Real *to) {
+                            linear_rim(in_ + c * job_.in_voxels(), grid_, line, k, n, fill_, to);
+                        });
+                }
+                return;
+            }
+        blocks(i, j, k0, k1, start, s);
     }
 
     void each_tap(int q, int n, Index at, Scratch<Real> &s) const {
@@ -143,6 +208,7 @@ class Sampler {
     const Store store_;
     const Index out_bytes_;
     double lo_[3], hi_[3], touch_lo_[3], touch_hi_[3];
+    Stretch fast_, touch_;
 };
 
 // Order 0 moves bytes: one offset per voxel, and a copy.

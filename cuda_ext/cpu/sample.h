@@ -124,6 +124,24 @@ MF_CLONES void linear_spots(const Places &p, int q0, int n, const Grid &g, Spots
     }
 }
 
+// the same for voxels k0, k0 + 1, ... of a straight row, all of whose taps lie inside
+template <class Real>
+MF_CLONES void line_spots(const Line &line, int k0, int n, const Grid &g, Spots<Real> &s) {
+    Index *__restrict at = s.at;
+    Real *__restrict wz = s.weight[0], *__restrict wy = s.weight[1], *__restrict wx = s.weight[2];
+    const double z0 = line.start[0], y0 = line.start[1], x0 = line.start[2];
+    const double dz = line.step[0], dy = line.step[1], dx = line.step[2];
+    for (int q = 0; q < n; ++q) {
+        double tz, ty, tx;
+        const double k = k0 + q;
+        const int z = cell(z0 + k * dz, g.n[0], tz), y = cell(y0 + k * dy, g.n[1], ty), x = cell(x0 + k * dx, g.n[2], tx);
+        at[q] = g.at(z, y, x);
+        wz[q] = static_cast<Real>(tz);
+        wy[q] = static_cast<Real>(ty);
+        wx[q] = static_cast<Real>(tx);
+    }
+}
+
 // a * (1 - t) + b * t is exact at t = 0 and at t = 1, which a + t * (b - a) is not
 template <class V>
 MF_HD V mix(const V &a, const V &b, const V &t, const V &s) {
@@ -136,17 +154,18 @@ MF_CLONES void linear_taps(const T *__restrict in, const Grid &g, const Spots<Re
     const Index row = g.row, plane = g.plane;
     const Real *__restrict wz = s.weight[0], *__restrict wy = s.weight[1], *__restrict wx = s.weight[2];
     int q = 0;
-    for (; q + 4 <= n; q += 4) {
-        V v[4];
-        for (int r = 0; r < 4; ++r) {
-            const T *p = in + s.at[q + r];
-            const Real t = wz[q + r];
-            const V near = quad(p, row), far = quad(p + plane, row);
-            v[r] = near * (1 - t) + far * t;
+    for (; q + 4 <= n; q += 4) {  // the taps along x of two voxels stand side by side until the end
+        const V z = load4(wz + q), y = load4(wy + q), tx = load4(wx + q);
+        V two[2];
+        for (int r = 0; r < 2; ++r) {
+            const V tz = r ? high_twice<Real>(z) : low_twice<Real>(z), ty = r ? high_twice<Real>(y) : low_twice<Real>(y);
+            const V sz = 1 - tz, sy = 1 - ty;
+            const T *a = in + s.at[q + 2 * r], *b = in + s.at[q + 2 * r + 1];
+            const V near = mix<V>(pairs(a, b), pairs(a + plane, b + plane), tz, sz);
+            const V far = mix<V>(pairs(a + row, b + row), pairs(a + plane + row, b + plane + row), tz, sz);
+            two[r] = mix<V>(near, far, ty, sy);
         }
-        transpose4<Real>(v[0], v[1], v[2], v[3]);
-        const V ty = load4(wy + q), tx = load4(wx + q), sy = 1 - ty, sx = 1 - tx;
-        store4(out + q, mix<V>(mix<V>(v[0], v[2], ty, sy), mix<V>(v[1], v[3], ty, sy), tx, sx));
+        store4(out + q, mix<V>(firsts<Real>(two[0], two[1]), seconds<Real>(two[0], two[1]), tx, 1 - tx));
     }
     for (; q < n; ++q) {
         Real line[2];
@@ -158,6 +177,44 @@ MF_CLONES void linear_taps(const T *__restrict in, const Grid &g, const Spots<Re
             line[k] = mix<Real>(near, far, ty, 1 - ty);
         }
         out[q] = mix<Real>(line[0], line[1], tx, 1 - tx);
+    }
+}
+
+// One axis of a place in (-1, n) between two voxels, of which one may lie outside: that one has weight 0, and the index
+// of the other, whose bad values then spoil nothing more.
+struct Rim {
+    int near, far;
+    double near_weight, far_weight;
+};
+MF_HD Rim rim_of(double x, int n) {
+    const double base = floor_of(x);
+    const int i = static_cast<int>(base);
+    Rim r;
+    r.near = i < 0 ? 0 : i;
+    r.far = i + 1 < n ? i + 1 : n - 1;
+    r.near_weight = i < 0 ? 0 : 1 - (x - base);
+    r.far_weight = i + 1 < n ? x - base : 0;
+    return r;
+}
+
+// Voxels k0, k0 + 1, ... of a straight row that lie less than a voxel outside, with a ZERO border.
+template <class T, class Real>
+MF_CLONES void linear_rim(const T *__restrict in, const Grid &g, const Line &line, int k0, int n, Real fill,
+                          Real *__restrict out) {
+    for (int q = 0; q < n; ++q) {
+        const double k = k0 + q;
+        const Rim z = rim_of(line.start[0] + k * line.step[0], g.n[0]), y = rim_of(line.start[1] + k * line.step[1], g.n[1]),
+                  x = rim_of(line.start[2] + k * line.step[2], g.n[2]);
+        const T *rows[4] = {in + g.at(z.near, y.near, 0), in + g.at(z.near, y.far, 0), in + g.at(z.far, y.near, 0),
+                            in + g.at(z.far, y.far, 0)};
+        const Real near = static_cast<Real>(x.near_weight), far = static_cast<Real>(x.far_weight);
+        Real line_of[4];
+        for (int r = 0; r < 4; ++r) line_of[r] = Real(number(rows[r][x.near])) * near + Real(number(rows[r][x.far])) * far;
+        const Real zn = static_cast<Real>(z.near_weight), zf = static_cast<Real>(z.far_weight),
+                   yn = static_cast<Real>(y.near_weight), yf = static_cast<Real>(y.far_weight);
+        const Real sum = (line_of[0] * yn + line_of[1] * yf) * zn + (line_of[2] * yn + line_of[3] * yf) * zf;
+        const Real lost = 1 - (zn + zf) * (yn + yf) * (near + far);
+        out[q] = lost == 0 ? sum : sum + fill * lost;
     }
 }
 
