@@ -40,6 +40,7 @@ _WRITTEN = tuple(map(np.dtype, ("i1", "u1", "i2", "u2", "i4", "u4", "f4", "f8"))
 _UNITS = {"m": 1e3, "cm": 10.0, "mm": 1.0, "µm": 1e-3, "um": 1e-3, "\\u00b5m": 1e-3, "micron": 1e-3, "nm": 1e-6}
 _UNITS |= {"inch": 25.4, "in": 25.4}
 _SIZE = re.compile(r'PhysicalSize([XYZ])(Unit)?="([^"]{1,40})"')
+_FILES = re.compile(r'FileName="([^"]*)"')
 _DEPTH, _CHANNELS = "ZIQ", "CST"
 
 
@@ -71,6 +72,8 @@ def read(
     with reading(path), _opened(path) as tiff:
         if not 0 <= series < len(tiff.series):
             raise BadArgument("no such series", where=path, found=series, due=f"0 to {len(tiff.series) - 1}")
+        if len(set(_FILES.findall(str(tiff.ome_metadata or "")))) > 1:
+            raise _refuse(path, "the image lies in several files", "OME metadata that names several", "one file")
         chosen = tiff.series[series]
         axes, sizes = str(chosen.axes), tuple(int(n) for n in chosen.shape)
         dtype = np.dtype(chosen.dtype) if chosen.dtype is not None else np.dtype(object)
@@ -125,10 +128,15 @@ def _order(axes: str, sizes: tuple[int, ...], path: Path) -> tuple[tuple[int, ..
 
 def _decode(path: Path, *, series: int, order: tuple[int, ...], shape: tuple[int, int, int, int]) -> Block:
     with _opened(path) as tiff:
-        array = np.asarray(tiff.series[series].asarray())
-    gone = [k for k in range(array.ndim) if k not in order]
-    turned = array.transpose([*order, *gone])
-    return turned.reshape(shape).astype(array.dtype.newbyteorder("="), copy=False)
+        chosen = tiff.series[series]
+        for page in chosen.pages:
+            # absent strips and pages, and pages in other files, would come out as zeros
+            if page is None or 0 in page.databytecounts or 0 in page.dataoffsets or not page.dataoffsets:
+                raise _refuse(path, "a page of the file is absent", "a page without pixels", "all pages in one file")
+        array = np.asarray(chosen.asarray())
+        gone = [k for k in range(array.ndim) if k not in order]
+        turned = array.transpose([*order, *gone])  # a damaged page may decode to less than it says
+        return turned.reshape(shape).astype(array.dtype.newbyteorder("="), copy=False)
 
 
 def _spacing(tiff: Any, page: Any, notes: list[str]) -> list[float]:
@@ -173,11 +181,11 @@ def _refuse(path: Path, what: str, found: str, due: str) -> BadFile:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[Any]:
-    # whatever tifffile raises on a damaged file becomes our error
+    # whatever tifffile raises on a damaged file becomes our error; other files, which OME may name, stay shut
     tifffile = need("tifffile", "read and write TIFF files")
     logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # it reports damage there, with full paths
     try:
-        with tifffile.TiffFile(path) as tiff:
+        with tifffile.TiffFile(path, _multifile=False) as tiff:
             yield tiff
     except (MedframeError, MemoryError):
         raise
