@@ -204,10 +204,11 @@ def _members(path: Path) -> dict[str, zipfile.ZipInfo]:
 
 
 @contextmanager
-def _opened(path: Path, member: str) -> Iterator[IO[bytes]]:
-    # one member of an archive; damage becomes our error, without the names that the archive's reader puts into its own
+def _opened(path: Path, member: int) -> Iterator[IO[bytes]]:
+    # a member of an archive, known by its number, since its name may be a patient's; damage becomes our error, without
+    # the names that the archive's reader puts into its own
     try:
-        with zipfile.ZipFile(path) as archive, archive.open(f"{member}.npy") as stream:
+        with zipfile.ZipFile(path) as archive, archive.open(archive.infolist()[member]) as stream:
             yield stream
     except (MedframeError, OSError, MemoryError):
         raise
@@ -221,7 +222,7 @@ def _opened(path: Path, member: str) -> Iterator[IO[bytes]]:
         ) from None
 
 
-def _member(path: Path, key: str | None) -> tuple[tuple[str, int], NDArray[Any] | None]:
+def _member(path: Path, key: str | None) -> tuple[tuple[int, int], NDArray[Any] | None]:
     with reading(path):
         members = _members(path)
     names = [name for name in members if name != "affine"]
@@ -244,7 +245,7 @@ def _member(path: Path, key: str | None) -> tuple[tuple[str, int], NDArray[Any] 
         )
     own = None
     if "affine" in members:
-        with reading(path), _opened(path, "affine") as stream:
+        with reading(path), _opened(path, list(members).index("affine")) as stream:
             header = _array_header(stream, path)
             count = int(np.prod(header.shape))
             if count > 16 or header.dtype.kind not in "fiu":
@@ -254,10 +255,10 @@ def _member(path: Path, key: str | None) -> tuple[tuple[str, int], NDArray[Any] 
             if own.size != count:
                 raise BadGeometry("the affine is cut short", where=path, found=f"{own.size} numbers", due=count)
             own = own.reshape(header.shape, order="F" if header.fortran else "C").astype(np.float64)
-    return (chosen, members[chosen].file_size), own
+    return (list(members).index(chosen), members[chosen].file_size), own
 
 
-def _inflated(path: Path, *, member: str, end: int, stored: Stored) -> Block:
+def _inflated(path: Path, *, member: int, end: int, stored: Stored) -> Block:
     dtype = np.dtype(stored.dtype)
     due = int(np.prod(stored.shape)) * dtype.itemsize
     out = np.empty(due, np.uint8)

@@ -5,6 +5,7 @@ A picture says nothing of place: its world is one millimetre a pixel, rows along
 
 from __future__ import annotations
 
+import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -140,6 +141,7 @@ def _decode(path: Path, *, expand: bool) -> Block:
 
 
 def _pillow(module: str) -> ModuleType:
+    logging.getLogger("PIL").setLevel(logging.INFO)  # below that it reports every text and date of a picture
     return need(f"PIL.{module}", "read and write PNG, JPEG and BMP files")
 
 
