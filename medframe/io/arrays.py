@@ -190,6 +190,8 @@ def _members(path: Path) -> dict[str, zipfile.ZipInfo]:
     try:
         with zipfile.ZipFile(path) as archive:
             infos = archive.infolist()
+            if len(infos) != _count(path):  # a wrong length in the directory swallows the members behind it
+                raise EOFError
     except (OSError, MemoryError):
         raise
     except Exception as error:  # a damaged directory makes its reader raise almost anything
@@ -201,6 +203,16 @@ def _members(path: Path) -> dict[str, zipfile.ZipInfo]:
         found = "nothing" if not names else "another member" if odd is not None else "a member twice"
         raise BadFile("the archive holds what is no array", where=path, found=found, due="arrays alone", mend=mend)
     return {info.filename.removesuffix(".npy"): info for info in infos}
+
+
+def _count(path: Path) -> int | None:
+    # how many members the end of the archive says there are
+    with open(path, "rb") as stream:
+        stream.seek(max(0, path.stat().st_size - 65_557))
+        tail = stream.read()
+    at = tail.rfind(b"PK\5\6")
+    count = struct.unpack_from("<H", tail, at + 10)[0] if 0 <= at <= len(tail) - 22 else None
+    return None if count is None else int(count)
 
 
 @contextmanager

@@ -25,12 +25,13 @@ from medframe.base.files import atomic_write
 from medframe.base.sizes import check_size
 from medframe.geometry import Source
 from medframe.image import Image, LabelMap
-from medframe.io.gzip_stream import check_bomb
+from medframe.io.gzip_stream import check_bomb, check_holds
 from medframe.io.loss import OnLoss, check_on_loss, fit
 from medframe.io.raw import Flattened, Whole
 from medframe.io.reading import reading, stamp_of
 from medframe.io.stored import Block, Stored
 from medframe.io.text_header import lattice
+from medframe.io.tiff_check import check_chain
 from medframe.io.writing import target_dtype, voxels_of
 
 __all__ = ["read", "write"]
@@ -41,6 +42,8 @@ _UNITS = {"m": 1e3, "cm": 10.0, "mm": 1.0, "µm": 1e-3, "um": 1e-3, "\\u00b5m": 
 _UNITS |= {"inch": 25.4, "in": 25.4}
 _SIZE = re.compile(r'PhysicalSize([XYZ])(Unit)?="([^"]{1,40})"')
 _FILES = re.compile(r'FileName="([^"]*)"')
+# by how many times more than deflate a compression may pack: deflate (8, 32946), JPEG, PackBits; LZW
+_TIMES = {8: 1, 32946: 1, 7: 1, 32773: 1, 5: 4}
 _DEPTH, _CHANNELS = "ZIQ", "CST"
 
 
@@ -70,6 +73,7 @@ def read(
         raise BadArgument("classes is a positive count, and of label maps", found=classes, where=path)
     stamp = stamp_of(path)
     with reading(path), _opened(path) as tiff:
+        check_chain(path)
         if not 0 <= series < len(tiff.series):
             raise BadArgument("no such series", where=path, found=series, due=f"0 to {len(tiff.series) - 1}")
         if len(set(_FILES.findall(str(tiff.ome_metadata or "")))) > 1:
@@ -78,7 +82,7 @@ def read(
         axes, sizes = str(chosen.axes), tuple(int(n) for n in chosen.shape)
         dtype = np.dtype(chosen.dtype) if chosen.dtype is not None else np.dtype(object)
         page = chosen.keyframe
-        plain = int(page.compression) == 1
+        packing, bits = int(page.compression), int(page.bitspersample)
         palette = int(page.photometric) == 3
         notes: list[str] = []
         spacing = _spacing(tiff, page, notes)
@@ -87,9 +91,13 @@ def read(
     if dtype.newbyteorder("=") not in _DTYPES:
         raise _refuse(path, "the sample type is not read", str(dtype), "integers of 8 to 64 bits, float32 or float64")
     order, shape = _order(axes, sizes, path)
-    if plain:
-        check_size(shape, dtype.itemsize, where=path, available=stamp[0])
-    check_bomb(check_size(shape, dtype.itemsize, where=path), stamp[0], path)
+    wider = max(1, 8 * dtype.itemsize // max(1, bits))  # samples of few bits are unpacked
+    if packing == 1:
+        check_size(shape, dtype.itemsize, where=path, available=stamp[0] * wider)
+    size = check_size(shape, dtype.itemsize, where=path)
+    if packing in _TIMES:
+        check_holds(size // (wider * _TIMES[packing]), stamp[0], path)
+    check_bomb(size, stamp[0], path)
     flat_page = shape[1] == 1
     solid = (shape[0], shape[2], shape[3], 1) if flat_page else shape
     native = dtype.newbyteorder("=").str
