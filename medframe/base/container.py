@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import struct
 import zlib
@@ -120,8 +121,8 @@ def read_container(path: str | os.PathLike[str], kind: str, *, verify: bool = Tr
     path = Path(path)
     meta, table, start, payload = _read_header(path)
     if meta.get("kind") != kind:
-        raise Incompatible("the file is of another kind", where=path, found=meta.get("kind"), due=kind)
-    sums = json.loads(meta["crc32"])
+        raise Incompatible("the file is of another kind", where=path, found=meta.get("kind", "no kind"), due=kind)
+    sums, told = _facts(meta, table, path)
     tensors: dict[str, Tensor] = {}
     # one mapping for all arrays: each mapping holds a file open. Mode "c" is private, so that torch gets writable
     # memory and the file still cannot change
@@ -156,7 +157,30 @@ def read_container(path: str | os.PathLike[str], kind: str, *, verify: bool = Tr
         if lo % dtype.itemsize or start % dtype.itemsize:
             flat = flat.clone()  # a view needs alignment
         tensors[name] = flat.view(dtype).reshape(entry["shape"])
-    return Container(path, kind, json.loads(meta["json"]), tensors)
+    return Container(path, kind, told, tensors)
+
+
+def _facts(meta: Mapping[str, str], table: Mapping[str, Any], path: Path) -> tuple[dict[str, int], dict[str, Any]]:
+    # the arrays' checksums and our JSON; a digest proves no more than that header and digest were made together
+    try:
+        sums, told = json.loads(meta["crc32"]), json.loads(meta["json"])
+        for name, entry in table.items():
+            lo, hi = entry["data_offsets"]
+            shape = entry["shape"]
+            whole = all(type(n) is int and n >= 0 for n in (lo, hi, *shape)) and type(sums[name]) is int
+            if not whole or math.prod(shape) * _DTYPES[entry["dtype"]].itemsize != hi - lo:
+                raise ValueError
+        if type(sums) is not dict or type(told) is not dict:
+            raise ValueError
+        return sums, told
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        raise BadFile(
+            "the header contradicts itself",
+            where=path,
+            found="arrays without a checksum, or of other sizes than their shapes",
+            due="a table of arrays as medframe writes it",
+            mend="The file was not written by medframe; delete it, or take an older copy.",
+        ) from None
 
 
 def _read_header(path: Path) -> tuple[dict[str, str], dict[str, Any], int, int]:
@@ -168,7 +192,9 @@ def _read_header(path: Path) -> tuple[dict[str, str], dict[str, Any], int, int]:
             length = struct.unpack("<Q", lead)[0] if len(lead) == 8 else 0
             if not 2 <= length <= min(size - 8, _MAX_HEADER):
                 found = f"{size} bytes, header length {length}"
-                raise BadFile("not a medframe file", where=path, found=found, mend=mend)
+                raise BadFile(
+                    "not a medframe file", where=path, found=found, due="a header that fits the file", mend=mend
+                )
             header = json.loads(stream.read(length))
         meta = header.pop("__metadata__")
         known = int(meta["medframe"])
@@ -177,7 +203,8 @@ def _read_header(path: Path) -> tuple[dict[str, str], dict[str, Any], int, int]:
                 "the file is of a newer format", where=path, found=known, due=FORMAT, mend="Update medframe."
             )
         if meta.pop("digest") != _digest(meta, header):
-            raise BadFile("the header differs from its checksum", where=path, found="damaged bytes", mend=mend)
+            due = "the bytes that were written"
+            raise BadFile("the header differs from its checksum", where=path, found="damaged bytes", due=due, mend=mend)
         return meta, header, 8 + length, size - 8 - length
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         if isinstance(error, BadFile | Incompatible):

@@ -11,6 +11,7 @@ from medframe.base.errors import MissingPackage
 # package -> the extra that installs it; None: part of the core install (absent only on stripped-down machines)
 _EXTRA_OF: dict[str, str | None] = {
     "PIL": None,
+    "SimpleITK": None,
     "cupy": "cuda12",
     "ignite": None,
     "isal": None,

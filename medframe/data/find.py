@@ -83,6 +83,8 @@ def images_below(path: str | os.PathLike[str]) -> list[Path]:
 
 def _is_image(folder: Path) -> bool:
     """Whether a folder is one image."""
+    if any(folder.name.lower().endswith(s) for f in FORMATS if f.own_folders for s in f.suffixes):
+        return True
     reads_folders = [f for f in FORMATS if f.folders]
     if any(folder.name.lower().endswith(s) for f in reads_folders for s in f.suffixes):
         return True

@@ -5,7 +5,8 @@ from __future__ import annotations
 import ast
 import struct
 import zipfile
-import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
@@ -23,6 +24,7 @@ from medframe.base.sizes import check_size
 from medframe.geometry import Source, Space
 from medframe.image import Image, LabelMap
 from medframe.io.gzip_stream import check_bomb
+from medframe.io.kinds import looks_like
 from medframe.io.loss import OnLoss, check_on_loss, fit
 from medframe.io.raw import Flattened, RawSource, Whole, check_stamp
 from medframe.io.reading import Stamp, reading, stamp_of
@@ -80,7 +82,7 @@ def read(
         member = None
     else:
         member, own = _member(path, key)
-        with reading(path), _open_member(path, member) as stream:
+        with reading(path), _opened(path, member[0]) as stream:
             header = _array_header(stream, path)
     stored, flat_to = _stored(header, issubclass(kind, LabelMap), classes, path)
     source: Source
@@ -124,9 +126,9 @@ def _array_header(stream: IO[bytes], path: Path) -> _Array:
 
     lead = stream.read(8)
     if lead[:1] == b"\x80" or lead[:2] in (b"(d", b"(c", b"cp"):
-        raise refuse("a pickle is never opened, since it can run code", f"bytes {lead!r}", "NumPy's array format")
+        raise refuse("a pickle is never opened, since it can run code", "a pickle", "NumPy's array format")
     if lead[:6] != b"\x93NUMPY" or len(lead) < 8 or lead[6] not in (1, 2, 3):
-        raise refuse("this is not a NumPy file", f"bytes {lead!r}", "NumPy's array format")
+        raise refuse("this is not a NumPy file", looks_like(lead), "NumPy's array format")
     size, form = (2, "<H") if lead[6] == 1 else (4, "<I")
     raw = stream.read(size)
     length = struct.unpack(form, raw)[0] if len(raw) == size else 0
@@ -137,17 +139,19 @@ def _array_header(stream: IO[bytes], path: Path) -> _Array:
         fields = ast.literal_eval(text.decode("utf-8" if lead[6] == 3 else "latin-1").strip())
         shape, fortran, descr = fields["shape"], fields["fortran_order"], fields["descr"]
     except (ValueError, SyntaxError, KeyError, TypeError, RecursionError, MemoryError):
-        raise refuse("the array's header is damaged", ascii(text[:60]), "shape, order and dtype") from None
+        raise refuse(
+            "the array's header is damaged", f"{length} bytes that are none", "shape, order and dtype"
+        ) from None
     if not isinstance(shape, tuple) or not all(isinstance(n, int) and not isinstance(n, bool) for n in shape):
         raise refuse("the array's shape is invalid", shape, "a tuple of whole numbers")
     if not isinstance(descr, str) or not isinstance(fortran, bool):
-        raise refuse("the array is none of numbers", ascii(descr), "one numeric dtype")
+        raise refuse("the array is none of numbers", "a dtype with fields", "one numeric dtype")
     if "O" in descr:
-        raise refuse("an array of Python objects is never opened, since it can run code", descr, "a numeric dtype")
+        raise refuse("an array of Python objects is never opened, since it can run code", "objects", "a numeric dtype")
     try:
         dtype = np.dtype(descr)
     except (TypeError, ValueError, SyntaxError):
-        raise refuse("the dtype is unknown", ascii(descr), "a numeric dtype") from None
+        raise refuse("the dtype is unknown", ascii(descr[:16]), "a numeric dtype") from None
     if dtype.newbyteorder("=") not in _KINDS:
         raise refuse("the dtype is not read", dtype, "integers, real floats or bool")
     return _Array(shape, dtype, fortran, 8 + size + length)
@@ -186,45 +190,51 @@ def _members(path: Path) -> dict[str, zipfile.ZipInfo]:
     try:
         with zipfile.ZipFile(path) as archive:
             infos = archive.infolist()
-    except (zipfile.BadZipFile, EOFError, ValueError, struct.error, NotImplementedError) as error:
-        raise BadFile("the archive is damaged", where=path, found=str(error), due="a .npz file", mend=mend) from None
+            if len(infos) != _count(path):  # a wrong length in the directory swallows the members behind it
+                raise EOFError
+    except (OSError, MemoryError):
+        raise
+    except Exception as error:  # a damaged directory makes its reader raise almost anything
+        found = f"{type(error).__name__} in its directory"
+        raise BadFile("the archive is damaged", where=path, found=found, due="a .npz file", mend=mend) from None
     names = [info.filename for info in infos]
     odd = next((i for i in infos if not i.filename.endswith(".npy") or i.flag_bits & 1), None)
     if len(set(names)) < len(names) or odd is not None or not names or len(names) > 1000:
-        found = "nothing" if not names else odd.filename if odd is not None else "a member twice"
+        found = "nothing" if not names else "another member" if odd is not None else "a member twice"
         raise BadFile("the archive holds what is no array", where=path, found=found, due="arrays alone", mend=mend)
     return {info.filename.removesuffix(".npy"): info for info in infos}
 
 
-def _open_member(path: Path, member: tuple[str, int]) -> Any:
-    return _Member(path, member[0])
+def _count(path: Path) -> int | None:
+    # how many members the end of the archive says there are
+    with open(path, "rb") as stream:
+        stream.seek(max(0, path.stat().st_size - 65_557))
+        tail = stream.read()
+    at = tail.rfind(b"PK\5\6")
+    count = struct.unpack_from("<H", tail, at + 10)[0] if 0 <= at <= len(tail) - 22 else None
+    return None if count is None else int(count)
 
 
-@dataclass
-class _Member:
-    # one member of an archive, opened; damage becomes our error
-    path: Path
-    name: str
-
-    def __enter__(self) -> IO[bytes]:
-        self._archive = zipfile.ZipFile(self.path)
-        return self._archive.open(f"{self.name}.npy")
-
-    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
-        self._archive.close()
-        if isinstance(error, zipfile.BadZipFile | EOFError | ValueError | zlib.error) and not isinstance(
-            error, MedframeError
-        ):
-            raise BadFile(
-                "the archive is damaged",
-                where=self.path,
-                found=str(error),
-                due="members whose checksum holds",
-                mend="Copy the file again from its source.",
-            ) from None
+@contextmanager
+def _opened(path: Path, member: int) -> Iterator[IO[bytes]]:
+    # a member of an archive, known by its number, since its name may be a patient's; damage becomes our error, without
+    # the names that the archive's reader puts into its own
+    try:
+        with zipfile.ZipFile(path) as archive, archive.open(archive.infolist()[member]) as stream:
+            yield stream
+    except (MedframeError, OSError, MemoryError):
+        raise
+    except Exception as error:  # a damaged archive makes its reader raise almost anything
+        raise BadFile(
+            "the archive is damaged",
+            where=path,
+            found=f"{type(error).__name__} while it was unpacked",
+            due="members whose checksum holds",
+            mend="Copy the file again from its source.",
+        ) from None
 
 
-def _member(path: Path, key: str | None) -> tuple[tuple[str, int], NDArray[Any] | None]:
+def _member(path: Path, key: str | None) -> tuple[tuple[int, int], NDArray[Any] | None]:
     with reading(path):
         members = _members(path)
     names = [name for name in members if name != "affine"]
@@ -232,16 +242,22 @@ def _member(path: Path, key: str | None) -> tuple[tuple[str, int], NDArray[Any] 
         raise BadFile(
             "the archive holds several arrays",
             where=path,
-            found=", ".join(names[:8]),
+            found=f"{len(names)} arrays",  # their names may be those of patients
             due="one array, and perhaps an affine",
-            mend="Say which: read(path, key=...).",
+            mend="Say which: read(path, key=...); `python -m zipfile -l FILE` lists them.",
         )
     chosen = key if key is not None else names[0] if names else None
     if chosen not in members:
-        raise BadArgument("no such array in the archive", where=path, found=chosen, due=", ".join(names[:8]))
+        raise BadArgument(
+            "no such array in the archive",
+            where=path,
+            found=chosen,
+            due=f"one of {len(names)} names",
+            mend="`python -m zipfile -l FILE` lists them.",
+        )
     own = None
     if "affine" in members:
-        with reading(path), _Member(path, "affine") as stream:
+        with reading(path), _opened(path, list(members).index("affine")) as stream:
             header = _array_header(stream, path)
             count = int(np.prod(header.shape))
             if count > 16 or header.dtype.kind not in "fiu":
@@ -251,15 +267,15 @@ def _member(path: Path, key: str | None) -> tuple[tuple[str, int], NDArray[Any] 
             if own.size != count:
                 raise BadGeometry("the affine is cut short", where=path, found=f"{own.size} numbers", due=count)
             own = own.reshape(header.shape, order="F" if header.fortran else "C").astype(np.float64)
-    return (chosen, members[chosen].file_size), own
+    return (list(members).index(chosen), members[chosen].file_size), own
 
 
-def _inflated(path: Path, *, member: str, end: int, stored: Stored) -> Block:
+def _inflated(path: Path, *, member: int, end: int, stored: Stored) -> Block:
     dtype = np.dtype(stored.dtype)
     due = int(np.prod(stored.shape)) * dtype.itemsize
     out = np.empty(due, np.uint8)
     filled = 0
-    with _Member(path, member) as stream:
+    with _opened(path, member) as stream:
         stream.read(end)
         while filled < due:
             part = stream.read(min(1 << 22, due - filled))

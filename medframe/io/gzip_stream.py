@@ -50,12 +50,17 @@ def check_packed(
         TooLarge: any of the three.
     """
     due = skip + math.prod(int(n) for n in shape) * itemsize
-    _check_holds(due, compressed, where)
+    check_holds(due, compressed, where)
     check_size(shape, itemsize, where=where)
     check_bomb(due, compressed, where)
 
 
-def _check_holds(due: int, compressed: int, where: str | os.PathLike[str]) -> None:
+def check_holds(due: int, compressed: int, where: str | os.PathLike[str]) -> None:
+    """Refuse what no deflate stream of so many bytes inflates to.
+
+    Raises:
+        TooLarge: the header claims more.
+    """
     if due > compressed * _DEFLATE_MOST + _DEFLATE_MOST:
         raise TooLarge(
             "the compressed file is too small for what its header claims",

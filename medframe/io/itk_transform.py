@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from medframe.base.errors import BadFile, BadGeometry
 from medframe.geometry.space import check_affine
 from medframe.geometry.warp import homogeneous
+from medframe.io.kinds import looks_like
 from medframe.io.text_header import bad, head_of, reals
 
 Array = NDArray[np.float64]
@@ -77,7 +78,7 @@ def _text(path: Path) -> list[tuple[str, Array, Array]]:
         raise BadFile(
             "this is not a text file of an ITK transform",
             where=path,
-            found=f"{len(head)} bytes that begin with {head[:24]!r}",
+            found=looks_like(head) if len(head) <= _LIMIT else f"more than {_LIMIT} bytes",
             due='"#Insight Transform File V1.0"',
             mend="Copy the file again, or write it with SimpleITK.WriteTransform.",
         )
@@ -124,7 +125,7 @@ def _binary(path: Path) -> list[tuple[str, Array, Array]]:
         place += rows * columns * width
         arrays.append((name, np.frombuffer(values, f"<f{width}").astype(np.float64)))
     if len(arrays) % 2 or any(name != "fixed" for name, _ in arrays[1::2]):
-        raise bad(path, "arrays", ", ".join(name for name, _ in arrays)[:80], "a transform and its fixed parameters")
+        raise bad(path, "arrays", f"{len(arrays)} arrays", "a transform and its fixed parameters")
     return [(name, values, fixed) for (name, values), (_, fixed) in zip(arrays[::2], arrays[1::2], strict=True)]
 
 

@@ -23,6 +23,7 @@ from medframe.base.sizes import check_size
 from medframe.geometry import Space
 from medframe.image import Image, LabelMap
 from medframe.io.gzip_stream import GZIP, MAGIC, ZLIB, check_packed, deflated
+from medframe.io.kinds import looks_like
 from medframe.io.loss import OnLoss, check_on_loss
 from medframe.io.raw import Flattened, RawSource, Whole, flat
 from medframe.io.reading import reading, stamp_of
@@ -62,6 +63,9 @@ _SAME = {
     "Orientation": "TransformMatrix",
     "ElementByteOrderMSB": "BinaryDataByteOrderMSB",
 }
+_KNOWN = {"ObjectType", "NDims", "DimSize", "ElementType", "ElementNumberOfChannels", "ElementSpacing", "ElementSize"}
+_KNOWN |= {"TransformMatrix", "Offset", "DistanceUnits", "BinaryData", "BinaryDataByteOrderMSB", "CompressedData"}
+_KNOWN |= {"HeaderSize", "ElementToIntensityFunctionSlope", "ElementToIntensityFunctionOffset", "ElementDataFile"}
 _LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 
@@ -159,11 +163,13 @@ def _parse(path: Path) -> _Header:
             raise BadFile(
                 "this is not a MetaImage" if not fields else "the header is invalid",
                 where=path,
-                found=f"the line {line[:60]!r}",
+                found=looks_like(head) if not fields else f"another line behind {next(reversed(fields))}",
                 due="lines of the form Key = Value, up to ElementDataFile",
                 mend="Copy the file again from its source, or give it the suffix of what it is.",
             )
         key = _SAME.get(key, key)
+        if key not in _KNOWN:  # comments, names, dates: not read, and not kept
+            continue
         if key in fields:
             raise bad(path, key, "the field twice", "each field once")
         fields[key] = value

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from medframe.base.errors import BadFile
+from medframe.io.kinds import looks_like
 
 Triple = tuple[float, float, float]
 
@@ -106,7 +107,7 @@ def unpack(head: bytes, where: Path) -> NiftiHeader:
                 if len(head) < size:
                     raise _not_nifti(where, f"{len(head)} bytes", f"a header of {size} bytes")
                 return _unpack(head, where, version, order)
-    raise _not_nifti(where, _looks_like(head), "a first field of 348 (NIfTI-1) or 540 (NIfTI-2)")
+    raise _not_nifti(where, looks_like(head), "a first field of 348 (NIfTI-1) or 540 (NIfTI-2)")
 
 
 def _unpack(head: bytes, where: Path, version: int, order: str) -> NiftiHeader:
@@ -232,20 +233,3 @@ def _bad(where: Path, field: str, found: object, due: str) -> BadFile:
 
 def _not_nifti(where: Path, found: str, due: str) -> BadFile:
     return BadFile("this is not a NIfTI file", where=where, found=found, due=due, mend="Get the file again.")
-
-
-def _looks_like(head: bytes) -> str:
-    # only kinds are named: the first bytes of an unknown file may be anything, names of patients included
-    kinds = {
-        b"": "an empty file",
-        b"version https://git-lfs": "a git-lfs pointer (run git lfs pull)",
-        b"<": "a web page or XML",
-        b"NRRD": "an NRRD file",
-        b"\x89PNG": "a PNG image",
-        b"PK\x03\x04": "a zip archive",
-        b"\x89HDF": "an HDF5 file",
-    }
-    for mark, kind in kinds.items():
-        if head == mark or (mark and head.lstrip().startswith(mark)):
-            return kind
-    return "a DICOM file" if head[128:132] == b"DICM" else "other bytes"

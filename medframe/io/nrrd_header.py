@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from medframe.base.errors import BadFile
+from medframe.io.kinds import looks_like
 from medframe.io.text_header import bad, head_of, whole, wholes
 
 TYPES = {
@@ -90,7 +91,7 @@ def parse(path: Path) -> NrrdHeader:
         raise BadFile(
             "this is not an NRRD file",
             where=path,
-            found=f"{len(head)} bytes that begin with {head[:8]!r}" if head else "an empty file",
+            found=looks_like(head),
             due="NRRD0001 to NRRD0005 at its start",
             mend="Copy the file again from its source, or give it the suffix of what it is.",
         )
@@ -107,11 +108,11 @@ def parse(path: Path) -> NrrdHeader:
             continue
         key, mark, value = _split(line)
         if not mark:
-            raise bad(path, f"in line {number}", repr(line[:60]), '"field: value" or "key:=value"')
+            raise bad(path, f"in line {number}", "a line that is neither", '"field: value" or "key:=value"')
         name = _SAME.get(key.lower().replace(" ", ""), key.lower()) if mark == ": " else key
         into = fields if mark == ": " else values
         if name in into:
-            raise bad(path, name, "the field twice", "each field once")
+            raise bad(path, name if mark == ": " else f"in line {number}", "a field or key twice", "each once")
         into[name] = value
     detached = "data file" in fields
     if not attached and not detached:

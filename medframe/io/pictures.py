@@ -5,6 +5,7 @@ A picture says nothing of place: its world is one millimetre a pixel, rows along
 
 from __future__ import annotations
 
+import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,8 +23,9 @@ from medframe.base.extras import need
 from medframe.base.files import atomic_write
 from medframe.base.sizes import check_size
 from medframe.image import Image, LabelMap
-from medframe.io.gzip_stream import check_bomb
+from medframe.io.gzip_stream import check_bomb, check_holds
 from medframe.io.loss import OnLoss, check_on_loss, fit
+from medframe.io.png_check import check_png
 from medframe.io.raw import Flattened, Whole
 from medframe.io.reading import reading, stamp_of
 from medframe.io.stored import Block, Stored
@@ -65,8 +67,10 @@ def read(path: Path, kind: type[Image], *, affine: ArrayLike | None = None, clas
     stamp = stamp_of(path)
     with reading(path), _opened(path) as picture:
         mode, raw, notes = picture.mode, _raw_mode(picture), []
-        turned = picture.getexif().get(0x0112, 1)
         width, height = picture.size
+        # before anything is decoded; eight pixels of one bit a byte at most, and JPEG and BMP pack less than PNG
+        check_holds(height * width * (len(mode) if mode.isalpha() else 1) // 8, stamp[0], path)
+        turned = picture.getexif().get(0x0112, 1)
         if getattr(picture, "n_frames", 1) > 1:
             raise _refuse(path, "an animated picture", f"{picture.n_frames} frames", "one picture", "Save one frame.")
         palette = picture.palette.mode if mode == "P" and picture.palette else ""
@@ -93,7 +97,8 @@ def read(path: Path, kind: type[Image], *, affine: ArrayLike | None = None, clas
     if affine is None:
         notes.append(_UNKNOWN)
     shape = (channels, height, width, 1)
-    check_bomb(check_size(shape, np.dtype(dtype).itemsize, where=path), stamp[0], path)
+    size = check_size(shape, np.dtype(dtype).itemsize, where=path)
+    check_bomb(size, stamp[0], path)
     stored = Stored(dtype, shape, labels=labels, classes=classes if labels else None, c_order=True)
     source = Flattened(Whole(path, stored, stamp, partial(_decode, expand=expand)), 2)
     matrix = np.eye(3) if affine is None else np.asarray(affine, np.float64)
@@ -120,6 +125,8 @@ def _raw_mode(picture: Any) -> str:
 
 def _decode(path: Path, *, expand: bool) -> Block:
     with _opened(path) as picture:
+        if picture.format == "PNG":
+            check_png(path)
         raw = _raw_mode(picture)
         picture.load()
         turned = _pillow("ImageOps").exif_transpose(picture)
@@ -134,6 +141,7 @@ def _decode(path: Path, *, expand: bool) -> Block:
 
 
 def _pillow(module: str) -> ModuleType:
+    logging.getLogger("PIL").setLevel(logging.INFO)  # below that it reports every text and date of a picture
     return need(f"PIL.{module}", "read and write PNG, JPEG and BMP files")
 
 

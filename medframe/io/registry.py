@@ -163,7 +163,7 @@ def format_of(path: Path, *, folder: bool | None = None) -> Format:
             where=path,
             found=f"the suffix {path.suffix!r}",
             due=known_suffixes(),
-            mend="Convert the file, or give it the suffix of what it is.",
+            mend=_way_round(name),
         )
     return max(fitting, key=lambda pair: pair[0])[1]
 
@@ -178,6 +178,23 @@ def stem(path: str | os.PathLike[str]) -> str:
 def known_suffixes(*, writes: bool = False) -> str:
     """All suffixes that are read, or that are written, with the names of their formats."""
     return "; ".join(f"{f.name} ({', '.join(f.suffixes)})" for f in FORMATS if f.writes or not writes)
+
+
+# what is not read, and the program that reads it: no reader of these keeps what is promised on sizes and damage
+_ELSEWHERE = {
+    "nibabel": (".mgh", ".mgz", ".mnc", ".par", ".rec", ".head", ".brik"),
+    "SimpleITK": (".gipl", ".gipl.gz", ".vtk", ".h5", ".hdf5", ".lsm", ".pic", ".spr"),
+}
+
+
+def _way_round(name: str) -> str:
+    for program, suffixes in _ELSEWHERE.items():
+        if name.endswith(suffixes):
+            call = (
+                "from_nibabel(nibabel.load(path))" if program == "nibabel" else "from_sitk(SimpleITK.ReadImage(path))"
+            )
+            return f"If you trust the file, {program} reads it: medframe.io.{call}."
+    return "Convert the file, or give it the suffix of what it is."
 
 
 def _is_folder(path: Path) -> bool:

@@ -20,7 +20,7 @@ Step = Callable[[Block, tuple[int, int, int, int]], Block]
 
 _CHUNK = 1 << 18  # bytes turned at a time: small enough for the second-level cache
 _WIDER = {"u2": "i4", "u4": "i8", "u8": "i8"}  # torch has these dtypes, but hardly an operation for them
-_WHOLE_LIMIT = {4: 1 << 24, 8: 1 << 53}  # floats of so many bytes hold every whole number up to this
+_WHOLE_LIMIT = {2: 1 << 11, 4: 1 << 24, 8: 1 << 53}  # floats of so many bytes hold every whole number up to this
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,8 @@ class Stored:
     - floats without scaling keep their dtype;
     - scaled 8- and 16-bit integers become float32, or float64 where float32 would merge two stored values; all other
       scaled voxels become float64. The sum is done in double precision and rounded once;
-    - labels of float files must be whole: float32 becomes int32 (exact to 2^24), float64 and scaled ones int64.
+    - labels of float files must be whole: floats of up to 32 bits become int32 (exact to 2^24), float64
+      and scaled ones int64.
 
     Args:
         dtype: NumPy's name with byte order, such as ">i2".
@@ -70,7 +71,7 @@ class Stored:
         if stored.kind == "b" and self.labels:
             return np.dtype("u1")
         if self.labels and (self.scaled or stored.kind == "f"):
-            return np.dtype("i4" if not self.scaled and stored.itemsize == 4 else "i8")
+            return np.dtype("i4" if not self.scaled and stored.itemsize <= 4 else "i8")
         if self.scaled:
             return np.dtype("f4" if stored.kind in "iu" and stored.itemsize <= 2 and self._float32_keeps() else "f8")
         return np.dtype(_WIDER.get(stored.str[1:], stored.str[1:]))

@@ -97,6 +97,7 @@ def head_of(path: Path, count: int = HEADER_LIMIT) -> bytes:
         return stream.read(count)
 
 
+@np.errstate(all="ignore")  # numbers of a damaged header may overflow on the way to the error
 def lattice(shape: tuple[int, ...], affine: np.ndarray[Any, Any], where: Path) -> Space:
     """A lattice, or an error that names the file.
 

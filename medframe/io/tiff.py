@@ -25,12 +25,13 @@ from medframe.base.files import atomic_write
 from medframe.base.sizes import check_size
 from medframe.geometry import Source
 from medframe.image import Image, LabelMap
-from medframe.io.gzip_stream import check_bomb
+from medframe.io.gzip_stream import check_bomb, check_holds
 from medframe.io.loss import OnLoss, check_on_loss, fit
 from medframe.io.raw import Flattened, Whole
 from medframe.io.reading import reading, stamp_of
 from medframe.io.stored import Block, Stored
 from medframe.io.text_header import lattice
+from medframe.io.tiff_check import check_chain
 from medframe.io.writing import target_dtype, voxels_of
 
 __all__ = ["read", "write"]
@@ -40,6 +41,9 @@ _WRITTEN = tuple(map(np.dtype, ("i1", "u1", "i2", "u2", "i4", "u4", "f4", "f8"))
 _UNITS = {"m": 1e3, "cm": 10.0, "mm": 1.0, "µm": 1e-3, "um": 1e-3, "\\u00b5m": 1e-3, "micron": 1e-3, "nm": 1e-6}
 _UNITS |= {"inch": 25.4, "in": 25.4}
 _SIZE = re.compile(r'PhysicalSize([XYZ])(Unit)?="([^"]{1,40})"')
+_FILES = re.compile(r'FileName="([^"]*)"')
+# by how many times more than deflate a compression may pack: deflate (8, 32946), JPEG, PackBits; LZW
+_TIMES = {8: 1, 32946: 1, 7: 1, 32773: 1, 5: 4}
 _DEPTH, _CHANNELS = "ZIQ", "CST"
 
 
@@ -69,13 +73,16 @@ def read(
         raise BadArgument("classes is a positive count, and of label maps", found=classes, where=path)
     stamp = stamp_of(path)
     with reading(path), _opened(path) as tiff:
+        check_chain(path)
         if not 0 <= series < len(tiff.series):
             raise BadArgument("no such series", where=path, found=series, due=f"0 to {len(tiff.series) - 1}")
+        if len(set(_FILES.findall(str(tiff.ome_metadata or "")))) > 1:
+            raise _refuse(path, "the image lies in several files", "OME metadata that names several", "one file")
         chosen = tiff.series[series]
         axes, sizes = str(chosen.axes), tuple(int(n) for n in chosen.shape)
         dtype = np.dtype(chosen.dtype) if chosen.dtype is not None else np.dtype(object)
         page = chosen.keyframe
-        plain = int(page.compression) == 1
+        packing, bits = int(page.compression), int(page.bitspersample)
         palette = int(page.photometric) == 3
         notes: list[str] = []
         spacing = _spacing(tiff, page, notes)
@@ -84,9 +91,13 @@ def read(
     if dtype.newbyteorder("=") not in _DTYPES:
         raise _refuse(path, "the sample type is not read", str(dtype), "integers of 8 to 64 bits, float32 or float64")
     order, shape = _order(axes, sizes, path)
-    if plain:
-        check_size(shape, dtype.itemsize, where=path, available=stamp[0])
-    check_bomb(check_size(shape, dtype.itemsize, where=path), stamp[0], path)
+    wider = max(1, 8 * dtype.itemsize // max(1, bits))  # samples of few bits are unpacked
+    if packing == 1:
+        check_size(shape, dtype.itemsize, where=path, available=stamp[0] * wider)
+    size = check_size(shape, dtype.itemsize, where=path)
+    if packing in _TIMES:
+        check_holds(size // (wider * _TIMES[packing]), stamp[0], path)
+    check_bomb(size, stamp[0], path)
     flat_page = shape[1] == 1
     solid = (shape[0], shape[2], shape[3], 1) if flat_page else shape
     native = dtype.newbyteorder("=").str
@@ -125,10 +136,15 @@ def _order(axes: str, sizes: tuple[int, ...], path: Path) -> tuple[tuple[int, ..
 
 def _decode(path: Path, *, series: int, order: tuple[int, ...], shape: tuple[int, int, int, int]) -> Block:
     with _opened(path) as tiff:
-        array = np.asarray(tiff.series[series].asarray())
-    gone = [k for k in range(array.ndim) if k not in order]
-    turned = array.transpose([*order, *gone])
-    return turned.reshape(shape).astype(array.dtype.newbyteorder("="), copy=False)
+        chosen = tiff.series[series]
+        for page in chosen.pages:
+            # absent strips and pages, and pages in other files, would come out as zeros
+            if page is None or 0 in page.databytecounts or 0 in page.dataoffsets or not page.dataoffsets:
+                raise _refuse(path, "a page of the file is absent", "a page without pixels", "all pages in one file")
+        array = np.asarray(chosen.asarray())
+        gone = [k for k in range(array.ndim) if k not in order]
+        turned = array.transpose([*order, *gone])  # a damaged page may decode to less than it says
+        return turned.reshape(shape).astype(array.dtype.newbyteorder("="), copy=False)
 
 
 def _spacing(tiff: Any, page: Any, notes: list[str]) -> list[float]:
@@ -173,11 +189,11 @@ def _refuse(path: Path, what: str, found: str, due: str) -> BadFile:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[Any]:
-    # whatever tifffile raises on a damaged file becomes our error
+    # whatever tifffile raises on a damaged file becomes our error; other files, which OME may name, stay shut
     tifffile = need("tifffile", "read and write TIFF files")
     logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # it reports damage there, with full paths
     try:
-        with tifffile.TiffFile(path) as tiff:
+        with tifffile.TiffFile(path, _multifile=False) as tiff:
             yield tiff
     except (MedframeError, MemoryError):
         raise

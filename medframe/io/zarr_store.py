@@ -20,7 +20,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from medframe.base.errors import BadArgument, BadFile, BadGeometry, MedframeError, shown_path
+from medframe.base.errors import BadArgument, BadFile, BadGeometry, MedframeError, TooLarge, shown_path
 from medframe.base.extras import need
 from medframe.base.files import atomic_folder
 from medframe.base.sizes import check_size
@@ -37,6 +37,7 @@ __all__ = ["read", "write"]
 
 _DTYPES = tuple(map(np.dtype, ("i1", "u1", "i2", "u2", "i4", "u4", "i8", "u8", "f4", "f8")))
 _JSON_LIMIT = 16 << 20
+_MOST_CHUNKS = 1 << 15  # of one window: a small file may claim a million absent ones, and each costs time and memory
 _UNITS = {"millimeter": 1.0, "micrometer": 1e-3, "nanometer": 1e-6, "meter": 1e3, "centimeter": 10.0, "angstrom": 1e-7}
 # codecs that only move bytes; others could run code (object codecs) or are not known to be safe
 _CODECS = {"bytes", "transpose", "gzip", "zlib", "zstd", "blosc", "lz4", "bz2", "crc32c", "sharding_indexed"}
@@ -109,7 +110,7 @@ def read(
             else "the array says nothing of place: 1 mm from 0 is assumed"
         )
     stored = Stored(facts.dtype.newbyteorder("=").str, shape, labels=labels, classes=classes if labels else None)
-    source: Source = ZarrSource(path, inner, stored, order, len(facts.shape))
+    source: Source = ZarrSource(path, inner, stored, order, facts.chunks)
     space = lattice(solid, affine, path)
     if flat_to < 3:
         keep = [*range(flat_to), 3]
@@ -194,6 +195,7 @@ def _inside(path: Path, inner: str) -> Path:
 class _Facts:
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
+    chunks: tuple[int, ...]  # those inside a shard, where there are shards
     names: tuple[str, ...] | None
 
 
@@ -229,9 +231,22 @@ def _array_facts(folder: Path, path: Path) -> _Facts:
     if not isinstance(chunks, list) or len(chunks) != len(shape) or not all(type(n) is int and n > 0 for n in chunks):
         raise _bad(path, "chunks", chunks, f"{len(shape)} whole numbers of at least 1")
     check_size(chunks, dtype.itemsize, where=path)
+    inner = _shard_chunks(raw.get("codecs") if three is not None else None, len(shape), path) or tuple(chunks)
     names = raw.get("dimension_names")
     words = [n.lower() for n in names if isinstance(n, str)] if isinstance(names, list) else []
-    return _Facts(tuple(shape), dtype, tuple(words) if len(words) == len(shape) else None)
+    return _Facts(tuple(shape), dtype, inner, tuple(words) if len(words) == len(shape) else None)
+
+
+def _shard_chunks(codecs: object, rank: int, path: Path) -> tuple[int, ...] | None:
+    # the chunks inside a shard, or None where there are no shards
+    for codec in codecs if isinstance(codecs, list) else []:
+        if isinstance(codec, dict) and codec.get("name") == "sharding_indexed":
+            options = codec.get("configuration")
+            chunks = options.get("chunk_shape") if isinstance(options, dict) else None
+            if not isinstance(chunks, list) or len(chunks) != rank or not all(type(n) is int and n > 0 for n in chunks):
+                raise _bad(path, "codecs", "a shard without chunks", f"{rank} whole numbers of at least 1")
+            return tuple(chunks)
+    return None
 
 
 def _check_codecs(codecs: object, path: Path, key: str) -> None:
@@ -239,7 +254,7 @@ def _check_codecs(codecs: object, path: Path, key: str) -> None:
         raise _bad(path, "codecs", codecs, "a list")
     for codec in codecs:
         name = codec.get(key) if isinstance(codec, dict) else codec
-        if name not in _CODECS:
+        if not isinstance(name, str) or name not in _CODECS:
             raise _bad(path, "codecs", name, "codecs that move bytes alone; others are dangerous or unknown")
         inner = codec.get("configuration", {}) if isinstance(codec, dict) else {}
         for part in ("codecs", "index_codecs"):
@@ -354,14 +369,14 @@ class ZarrSource:
         inner: the array's path inside it.
         stored: dtype and shape as (C, X, Y, Z).
         order: for each of C, X, Y, Z the array's axis, or None.
-        rank: of the array.
+        chunks: of the array, in its own order of axes.
     """
 
     path: Path
     inner: str
     stored: Stored
     order: tuple[int | None, ...]
-    rank: int
+    chunks: tuple[int, ...]
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -386,10 +401,20 @@ class ZarrSource:
         cut = [slice(0, self.shape[0]), *(slice(*w.indices(n)) for w, n in zip(window, self.shape[1:], strict=True))]
         sizes = [max(1, len(range(*c.indices(n)))) for c, n in zip(cut, self.shape, strict=True)]
         check_size(sizes, np.dtype(self.stored.dtype).itemsize, where=self.path)
-        picks: list[Any] = [0] * self.rank
+        picks: list[Any] = [0] * len(self.chunks)
+        touched = 1
         for axis, part in zip(self.order, cut, strict=True):
             if axis is not None:
                 picks[axis] = part
+                touched *= max(1, -(-part.stop // self.chunks[axis]) - part.start // self.chunks[axis])
+        if touched > _MOST_CHUNKS:
+            raise TooLarge(
+                "the window touches more chunks than the limit",
+                where=self.path,
+                found=f"{touched} chunks of {self.chunks}",
+                due=f"at most {_MOST_CHUNKS}",
+                mend="Read smaller windows, or write the store again with larger chunks.",
+            )
         with reading(self.path), _net(self.path):
             block = np.asarray(self._array[tuple(picks)])
         kept = sorted(axis for axis in self.order if axis is not None)
@@ -404,7 +429,7 @@ class ZarrSource:
         )  # the list of codecs is asked again: it may have changed
         zarr = need("zarr", "read and write Zarr folders")
         array = zarr.open_array(str(self.path / self.inner), mode="r")
-        if len(array.shape) != self.rank or array.dtype.newbyteorder("=") != np.dtype(self.stored.dtype):
+        if len(array.shape) != len(self.chunks) or array.dtype.newbyteorder("=") != np.dtype(self.stored.dtype):
             raise _bad(self.path, "array", f"{array.shape} of {array.dtype}", "the array whose metadata was read")
         return array
 

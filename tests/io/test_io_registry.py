@@ -20,6 +20,18 @@ def test_unknown_suffixes_are_named_with_what_is_known(tmp_path):
         write(Image(torch.zeros(1, 2, 2, 2)), tmp_path / "x.xyz")
 
 
+def test_what_others_read_is_said(tmp_path):
+    for name, due in (
+        ("x.mgz", "from_nibabel"),
+        ("x.gipl.gz", "from_sitk"),
+        ("X.MNC", "from_nibabel"),
+        ("x.h5", "sitk"),
+    ):
+        (tmp_path / name).write_bytes(b"")
+        with pytest.raises(BadFile, match=due):
+            read(tmp_path / name)
+
+
 @pytest.mark.parametrize(
     ("name", "due"),
     [

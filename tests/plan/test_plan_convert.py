@@ -197,3 +197,17 @@ def test_the_command_line(tree, tmp_path, capsys):
 def test_a_label_map_read_back_is_one(tree, tmp_path):
     convert(tree, tmp_path / "out", to=".nii.gz", labels=True)
     assert read(tmp_path / "out" / "three.nii.gz", LabelMap).dtype == torch.uint8
+
+
+def test_a_folder_that_is_one_image_is_converted_alone_and_in_a_tree(tree, tmp_path):
+    pytest.importorskip("zarr")
+    image = Image(torch.arange(60, dtype=torch.int16).reshape(1, 3, 4, 5), np.diag([1.0, 2.0, 3.0, 1.0]))
+    write(image, tree / "b" / "store.zarr")
+    convert(tree / "b" / "store.zarr", tmp_path / "one.nrrd")
+    made = convert(tree, tmp_path / "out", to=".nii.gz")
+    assert not made.failures
+    assert names(tmp_path / "out").count("b/store.nii.gz") == 1
+    assert len(names(tmp_path / "out")) == 5
+    for path in (tmp_path / "one.nrrd", tmp_path / "out" / "b" / "store.nii.gz"):
+        assert torch.equal(read(path).data, image.data)
+        assert np.array_equal(read(path).affine, image.affine)
