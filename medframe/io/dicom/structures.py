@@ -1,0 +1,337 @@
+"""RTSTRUCT objects: the closed contours of a planning system become labels on a lattice that the caller names.
+
+Source: DICOM PS3.3, C.8.8.5 (structure set) and C.8.8.6 (ROI contour); contours of one plane are combined by exclusive
+disjunction, of which the keyhole is a case.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medframe.base.errors import BadArgument, BadGeometry, BadLabel, MedframeWarning, shown_path
+from medframe.base.sizes import check_size
+from medframe.geometry import Space
+from medframe.image import Image, LabelMap
+from medframe.io.dicom.contour_fill import fill
+from medframe.io.dicom.header import bad_tag, code, read_header, sequence, uid, whole
+from medframe.io.dicom.overlap import Overlap, channels_of, check_overlap, shown_name, stacked
+from medframe.io.dicom.reference import Reference, lattice_of
+from medframe.io.raw import Whole
+from medframe.io.reading import stamp_of
+from medframe.io.stored import Block, Stored
+
+__all__ = ["read"]
+
+_TAGS = (
+    "SOPClassUID",
+    "SpecificCharacterSet",
+    "StructureSetROISequence",
+    "ROIContourSequence",
+)
+_CLOSED = ("CLOSED_PLANAR", "CLOSEDPLANAR_XOR")
+_FLAT = 0.1  # of the distance between slices: how far the points of one contour may lie from its plane
+_SAME = 0.01  # of the distance between slices: contours closer than this lie in one plane
+_BEYOND = 1.0  # voxels: contours of the body's surface pass the edge of the image by as much
+Unit = Literal["error", "nearest"]
+
+
+def read(
+    path: Path,
+    kind: type[Image],
+    *,
+    reference: Reference,
+    rois: Sequence[str | int] | None = None,
+    overlap: Overlap = "error",
+    tolerance: float = 0.1,
+    clip: bool = False,
+    classes: int | None = None,
+) -> Image:
+    """Read the contours of an RTSTRUCT object as a label map.
+
+    A voxel belongs to a region if its centre lies within, by the even-odd rule over all contours of the region in that
+    slice: a contour inside another is a hole, and so is what a keyhole encloses. See `fill` for centres on an edge.
+
+    A region's label is its ROI number, or its place in `rois`. `meta["labels"]` holds the name of each label: that is
+    text somebody typed, kept since it says what the label is, and nothing else of the file is.
+
+    Contours that are no areas (points, open lines) are passed over, with a note in `meta`. Slices between contours
+    stay empty; where all contours of a region leave out slices, a warning says so.
+
+    Args:
+        path: of the file.
+        kind: LabelMap.
+        reference: the lattice: an image, a space, or the path of an image or of a folder with the source series. With
+            a DICOM folder the frame of reference is checked, too.
+        rois: names or numbers of the regions to read; they become labels 1, 2, ... in this order.
+        overlap: "error", or "channels" for a label map of zeros and ones with a channel for each region.
+        tolerance: how far from a slice a contour may lie, in distances between slices; 0.5 takes the nearest slice.
+        clip: cut off what lies beyond the lattice, instead of raising.
+        classes: labels must be 0 .. classes - 1.
+
+    Raises:
+        BadFile: the file is damaged.
+        BadGeometry: contours lie between the slices, in other planes, beyond the lattice, or in another frame of
+            reference.
+        BadLabel: regions overlap (when the voxels are read), or one that was asked for is not there.
+        BadArgument: an option is out of its domain.
+    """
+    if not issubclass(kind, LabelMap):
+        raise BadArgument(
+            "contours are read as labels", where=path, found=kind.__name__, due="read(path, LabelMap, reference=...)"
+        )
+    if not 0 <= tolerance <= 0.5:
+        raise BadArgument("the tolerance is a part of the distance between slices", found=tolerance, due="0 to 0.5")
+    check_overlap(overlap, path)
+    stamp = stamp_of(path)
+    dataset = read_header(path, tags=_TAGS)
+    notes: list[str] = []
+    regions = _chosen(_regions(dataset, path, notes), rois, path, notes)
+    space, frame = lattice_of(reference, path)
+    _check_frame(regions, frame, path)
+    labels = _labels(regions, renumber=rois is not None, notes=notes)
+    placed = _placed(regions, space, tolerance, clip, path, notes)
+    many = overlap == "channels"
+    shape = (len(regions) if many else 1, *space.shape)
+    dtype = "u1" if many or max(labels) < 256 else "u2"
+    check_size(shape, np.dtype(dtype).itemsize, where=path)
+    names = tuple(region.name for region in regions)
+    values = (1,) * len(names) if many else labels
+    decoder = partial(_voxels, placed=placed, labels=values, names=names, shape=shape, dtype=dtype)
+    stored = Stored(dtype, shape, labels=True, classes=classes, c_order=True)
+    meta = {
+        "file": shown_path(path),
+        "format": "DICOM RTSTRUCT",
+        "dtype": np.dtype(dtype).name,
+        "labels": channels_of(names) if many else {str(v): n for v, n in zip(labels, names, strict=True)},
+        "notes": tuple(notes),
+    }
+    return kind(Whole(path, stored, stamp, decoder), space=space, meta=meta)
+
+
+@dataclass(frozen=True, eq=False)
+class _Region:
+    # one region of interest; contours as world places (N, 3), RAS+
+    number: int
+    name: str
+    frame: str
+    contours: tuple[NDArray[np.float64], ...]
+
+
+def _regions(dataset: Any, path: Path, notes: list[str]) -> list[_Region]:
+    drawn: dict[int, Any] = {}
+    for item in sequence(dataset, "ROIContourSequence", path):
+        number = whole(item, "ReferencedROINumber", path)
+        if number in drawn:
+            raise bad_tag(path, "ReferencedROINumber", f"{number} twice", "once for each region")
+        drawn[number] = item
+    found: dict[int, _Region] = {}
+    for item in sequence(dataset, "StructureSetROISequence", path):
+        number = whole(item, "ROINumber", path)
+        if number in found:
+            raise bad_tag(path, "ROINumber", f"{number} twice", "once for each region")
+        name = shown_name(item, "ROIName", f"ROI {number}")
+        frame = uid(item, "ReferencedFrameOfReferenceUID", path, "")
+        contours: list[NDArray[np.float64]] = []
+        others = 0
+        for contour in sequence(drawn[number], "ContourSequence", path) if number in drawn else ():
+            if code(contour, "ContourGeometricType") in _CLOSED:
+                contours.append(_points(contour, name, path))
+            else:
+                others += 1
+        if others:
+            notes.append(f"{name}: {others} contours that enclose no area were passed over")
+        if others and not contours:
+            continue
+        found[number] = _Region(number, name, frame, tuple(contours))
+    if not found:
+        raise bad_tag(path, "StructureSetROISequence", "no region with closed contours", "at least one")
+    return list(found.values())
+
+
+def _points(contour: Any, name: str, path: Path) -> NDArray[np.float64]:
+    # a file holds millions of these numbers, so they are parsed at once and not one by one
+    item = contour.get_item("ContourData") if "ContourData" in contour else None
+    raw = b"" if item is None or item.value is None else item.value
+    if isinstance(raw, bytes):
+        parts: Sequence[Any] = raw.rstrip(b" \0").split(b"\\")
+    else:
+        parts = raw.split("\\") if isinstance(raw, str) else [str(value) for value in raw]
+    try:
+        numbers = np.array(parts).astype(np.float64)
+    except ValueError:
+        raise bad_tag(path, "ContourData", f"no numbers, in region {name}", "numbers") from None
+    claimed = whole(contour, "NumberOfContourPoints", path, len(numbers) // 3)
+    if len(numbers) != 3 * claimed or not len(numbers):
+        found = f"{len(numbers)} numbers for {claimed} points, in region {name}"
+        raise bad_tag(path, "ContourData", found, "x, y and z of each point")
+    if not np.isfinite(numbers).all():
+        raise bad_tag(path, "ContourData", f"NaN or infinity, in region {name}", "finite numbers")
+    return numbers.reshape(-1, 3) * (-1.0, -1.0, 1.0)
+
+
+def _chosen(regions: list[_Region], rois: Sequence[str | int] | None, path: Path, notes: list[str]) -> list[_Region]:
+    if rois is None:
+        return sorted(regions, key=lambda region: region.number)
+    if isinstance(rois, str | int) or not rois:
+        raise BadArgument("rois is a list", where=path, found=repr(rois), due='such as rois=["Heart"]')
+    out = []
+    for wanted in rois:
+        fitting = [r for r in regions if (r.number if isinstance(wanted, int) else r.name) == wanted]
+        if len(fitting) != 1:
+            listed = "; ".join(f"{r.number}: {r.name}" for r in regions[:12]) + ("; ..." if len(regions) > 12 else "")
+            raise BadLabel(
+                "no such region with closed contours" if not fitting else "several regions have this name",
+                where=path,
+                found=repr(wanted),
+                due=listed,
+                mend="Name a region as the file does, or give its number.",
+            )
+        if fitting[0] in out:
+            raise BadArgument("a region is asked for twice", where=path, found=repr(wanted), due="each once")
+        out += fitting
+    return out
+
+
+def _labels(regions: list[_Region], *, renumber: bool, notes: list[str]) -> tuple[int, ...]:
+    numbers = tuple(region.number for region in regions)
+    if not renumber and min(numbers) > 0 and max(numbers) < 1 << 16:
+        return numbers
+    if not renumber:
+        notes.append("the file's ROI numbers are no labels; the regions were numbered from 1 in their order")
+    return tuple(range(1, len(regions) + 1))
+
+
+def _check_frame(regions: list[_Region], frame: str | None, path: Path) -> None:
+    frames = {region.frame for region in regions if region.frame} | ({frame} if frame else set())
+    if len(frames) > 1:
+        raise BadGeometry(
+            "the contours and the reference have different frames of reference",
+            where=path,
+            found=f"{len(frames)} frames of reference",
+            due="one",
+            mend="Give the series on which the contours were drawn, or read only its regions with rois=.",
+        )
+
+
+# a plane of the lattice, and for each slice the polygons (N, 2) in index coordinates of that plane
+_Slices = dict[int, tuple[NDArray[np.float64], ...]]
+
+
+def _placed(
+    regions: list[_Region], space: Space, tolerance: float, clip: bool, path: Path, notes: list[str]
+) -> tuple[int, tuple[_Slices, ...]]:
+    """The axis across the contours' planes, and for each region its polygons by slice."""
+    if space.ndim != 3:
+        raise BadGeometry("contours lie in a volume", where=path, found=f"a reference of {space.ndim} axes", due=3)
+    indexed = [[space.to_index(points) for points in region.contours] for region in regions]
+    spreads = [np.ptp(points, axis=0) for contours in indexed for points in contours]
+    spread = np.max(spreads, axis=0) if spreads else np.zeros(3)
+    axis = int(np.argmin(spread)) if spreads else 2
+    if spread[axis] > _FLAT:
+        raise BadGeometry(
+            "the contours do not lie in the planes of the lattice",
+            where=path,
+            found=f"a contour that passes through {spread[axis]:.2f} slices",
+            due="contours parallel to one pair of the lattice's axes",
+            mend="Give the series on which they were drawn as the reference, then call to_space.",
+        )
+    return axis, tuple(
+        _by_slice(region, contours, axis, space, tolerance, clip, path, notes)
+        for region, contours in zip(regions, indexed, strict=True)
+    )
+
+
+def _by_slice(
+    region: _Region,
+    contours: list[NDArray[np.float64]],
+    axis: int,
+    space: Space,
+    tolerance: float,
+    clip: bool,
+    path: Path,
+    notes: list[str],
+) -> _Slices:
+    heights = np.array([points[:, axis].mean() for points in contours])
+    slices = np.rint(heights).astype(np.int64)
+    off = np.abs(heights - slices)
+    if len(off) and off.max() > tolerance + 1e-9:
+        worst = int(np.argmax(off))
+        raise BadGeometry(
+            "contours lie between the slices of the lattice",
+            where=path,
+            found=f"{int((off > tolerance).sum())} of {len(off)} contours of {region.name}, up to "
+            f"{off[worst] * space.spacing[axis]:.3g} mm from the nearest slice",
+            due=f"at most {tolerance:g} of the distance between slices, {space.spacing[axis]:.4g} mm",
+            mend="Give the series on which they were drawn as the reference, or tolerance=0.5 for the nearest slice.",
+        )
+    across = [k for k in range(3) if k != axis]
+    size = np.array([space.shape[k] for k in across])
+    found: dict[int, list[int]] = {}
+    beyond = 0
+    for number, (points, at) in enumerate(zip(contours, slices.tolist(), strict=True)):
+        plane = points[:, across]
+        inside = 0 <= at < space.shape[axis]
+        beyond += not inside or bool(
+            (plane.min(0) < -0.5 - _BEYOND).any() or (plane.max(0) > size - 0.5 + _BEYOND).any()
+        )
+        if inside:
+            found.setdefault(at, []).append(number)
+    if beyond and not clip:
+        raise BadGeometry(
+            "contours lie beyond the lattice",
+            where=path,
+            found=f"{beyond} of {len(contours)} contours of {region.name}",
+            due=f"contours within {space}",
+            mend="Give a reference that holds them all, or cut them off with clip=True.",
+        )
+    if beyond:
+        notes.append(f"{region.name}: {beyond} contours reach beyond the lattice and were cut off")
+    kept, dropped = {}, 0
+    for at, numbers in found.items():
+        # several planes may fall to one slice where the lattice is coarser than the contours: the nearest one counts
+        best = min(numbers, key=lambda n: off[n])
+        same = [n for n in numbers if abs(heights[n] - heights[best]) <= _SAME]
+        dropped += len(numbers) - len(same)
+        kept[at] = tuple(contours[n][:, across] for n in same)
+    if dropped:
+        notes.append(f"{region.name}: {dropped} contours lie nearer to another contour's plane than to a slice")
+    _warn_of_gaps(region, sorted(kept), path, notes)
+    return kept
+
+
+def _warn_of_gaps(region: _Region, slices: list[int], path: Path, notes: list[str]) -> None:
+    # a region of several parts leaves slices out as well; that no two contours are neighbours tells a coarser drawing
+    gaps = np.diff(slices)
+    if len(gaps) and gaps.min() > 1:
+        text = f"{region.name}: every contour leaves out the slice beside it, and these slices stay empty"
+        notes.append(text)
+        warnings.warn(f"{shown_path(path)}: {text}", MedframeWarning, stacklevel=6)
+
+
+def _voxels(
+    path: Path,
+    *,
+    placed: tuple[int, tuple[_Slices, ...]],
+    labels: tuple[int, ...],
+    names: tuple[str, ...],
+    shape: tuple[int, ...],
+    dtype: str,
+) -> Block:
+    axis, regions = placed
+    plane = tuple(n for k, n in enumerate(shape[1:]) if k != axis)
+
+    def masks() -> Any:
+        for number, slices in enumerate(regions):
+            for at, polygons in slices.items():
+                where = tuple([*[slice(None)] * axis, at])
+                yield number, where, fill(polygons, (plane[0], plane[1]))
+
+    return stacked(masks(), labels, names, shape, dtype, path)
