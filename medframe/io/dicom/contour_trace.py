@@ -89,7 +89,9 @@ def _loops(edges: dict[Vertex, list[Vertex]]) -> list[Loop]:
 
 def _simple(loop: Loop) -> list[Loop]:
     # cut wherever a corner is passed a second time
-    found, way, seen = [], [], set()
+    found: list[Loop] = []
+    way: Loop = []
+    seen: set[Vertex] = set()
     for vertex in loop:
         if vertex in seen:
             cut = len(way) - 1 - way[::-1].index(vertex)
@@ -136,4 +138,5 @@ def _corners(loop: Loop) -> NDArray[np.float64]:
     points = np.array(loop, np.int64)
     before = np.sign(points - np.roll(points, 1, axis=0))
     after = np.sign(np.roll(points, -1, axis=0) - points)
-    return points[(before != after).any(axis=1)] - 0.5
+    turns: NDArray[np.float64] = points[(before != after).any(axis=1)] - 0.5
+    return turns

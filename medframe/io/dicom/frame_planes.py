@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from medframe.base.errors import BadFile
+from medframe.base.errors import BadFile, shown_path
 from medframe.io.dicom.header import bad_tag, frame_count, has, number, sequence, vector, whole
 from medframe.io.dicom.lattice import Plane
 
@@ -19,17 +19,19 @@ def planes_of(dataset: Any, path: Path) -> list[Plane]:
         BadFile: a frame has no position, direction or spacing, or there are fewer groups than frames.
         BadGeometry: a plane is invalid.
     """
-    rows, columns = (whole(dataset, key, path, least=1) for key in ("Rows", "Columns"))
+    size = whole(dataset, "Rows", path, least=1), whole(dataset, "Columns", path, least=1)
     if not has(dataset, "PerFrameFunctionalGroupsSequence"):
         if frame_count(dataset, path) > 1:
             raise bad_tag(path, "PerFrameFunctionalGroupsSequence", "nothing", "a group for each frame")
-        return [_plane(dataset, dataset, dataset, rows, columns, path, str(path))]
+        return [_plane((dataset,) * 3, size, path, shown_path(path))]
     planes = []
-    for number_, frame in enumerate(groups_of(dataset, path), 1):
-        position = inner(frame, "PlanePositionSequence", path)
-        direction = inner(frame, "PlaneOrientationSequence", path)
-        measures = inner(frame, "PixelMeasuresSequence", path)
-        planes.append(_plane(position, direction, measures, rows, columns, path, f"{path}, frame {number_}"))
+    for count, frame in enumerate(groups_of(dataset, path), 1):
+        holders = (
+            inner(frame, "PlanePositionSequence", path),
+            inner(frame, "PlaneOrientationSequence", path),
+            inner(frame, "PixelMeasuresSequence", path),
+        )
+        planes.append(_plane(holders, size, path, f"{shown_path(path)}, frame {count}"))
     return planes
 
 
@@ -79,8 +81,10 @@ def thickness_of(dataset: Any, path: Path) -> float | None:
     return None
 
 
-def _plane(position: Any, direction: Any, measures: Any, rows: int, columns: int, path: Path, where: str) -> Plane:
+def _plane(holders: tuple[Any, Any, Any], size: tuple[int, int], path: Path, where: str) -> Plane:
+    # the holders of position, direction and spacing; rows and columns
+    position, direction, measures = holders
     x, y, z = vector(position, "ImagePositionPatient", path, 3)
     a, b, c, d, e, f = vector(direction, "ImageOrientationPatient", path, 6)
     between_rows, between_columns = vector(measures, "PixelSpacing", path, 2)
-    return Plane((x, y, z), (a, b, c, d, e, f), (between_rows, between_columns), rows, columns, where)
+    return Plane((x, y, z), (a, b, c, d, e, f), (between_rows, between_columns), *size, where)

@@ -44,6 +44,7 @@ def stacked(
     masks: Iterable[Mask],
     labels: Sequence[int],
     names: Sequence[str],
+    *,
     shape: tuple[int, ...],
     dtype: str,
     where: Path,

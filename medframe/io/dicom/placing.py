@@ -1,4 +1,4 @@
-"""Frames find their place on a lattice by where they lie, never by their order; lattices may hold slices without one."""
+"""Frames find their place on a lattice by where they lie, never by their order; slices may be without a frame."""
 
 from __future__ import annotations
 

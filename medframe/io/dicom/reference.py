@@ -30,7 +30,7 @@ def lattice_of(reference: Reference, where: Path) -> tuple[Space, str | None]:
         return reference, None
     if isinstance(reference, Image):
         return reference.space, None
-    if not isinstance(reference, str | os.PathLike):
+    if not isinstance(reference, (str, os.PathLike)):
         due = "an Image, a Space, or the path of an image or of the folder of the source series"
         raise BadArgument("the reference is no lattice", where=where, found=type(reference).__name__, due=due)
     path = Path(reference)

@@ -120,7 +120,8 @@ def read(
     _check_distinct(numbers, placing, path)
     many = overlap == "channels" or not labels
     values = tuple(range(1, len(chosen) + 1)) if segments is not None else tuple(s.number for s in chosen)
-    shape = (len(chosen) if many else 1, *space.shape)
+    columns, rows, slices = space.shape
+    shape = (len(chosen) if many else 1, columns, rows, slices)
     fractions = way == "FRACTIONAL" and not labels
     dtype = "f4" if fractions else "u1" if many or max(values) < 256 else "u2"
     check_size(shape, np.dtype(dtype).itemsize, where=path)
@@ -257,7 +258,7 @@ def _check_distinct(numbers: tuple[int, ...], placing: Placing, path: Path) -> N
 
 
 def _labels(path: Path, *, plan: _Plan, shape: tuple[int, ...], dtype: str) -> Block:
-    return stacked(_masks(path, plan), plan.labels, plan.names, shape, dtype, path)
+    return stacked(_masks(path, plan), plan.labels, plan.names, shape=shape, dtype=dtype, where=path)
 
 
 def _masks(path: Path, plan: _Plan) -> Iterator[Mask]:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,7 +40,6 @@ _CLOSED = ("CLOSED_PLANAR", "CLOSEDPLANAR_XOR")
 _FLAT = 0.1  # of the distance between slices: how far the points of one contour may lie from its plane
 _SAME = 0.01  # of the distance between slices: contours closer than this lie in one plane
 _BEYOND = 1.0  # voxels: contours of the body's surface pass the edge of the image by as much
-Unit = Literal["error", "nearest"]
 
 
 def read(
@@ -97,9 +96,10 @@ def read(
     space, frame = lattice_of(reference, path)
     _check_frame(regions, frame, path)
     labels = _labels(regions, renumber=rois is not None, notes=notes)
-    placed = _placed(regions, space, tolerance, clip, path, notes)
+    placed = _Placer(space, tolerance, clip, path, notes).place(regions)
     many = overlap == "channels"
-    shape = (len(regions) if many else 1, *space.shape)
+    columns, rows, slices = space.shape
+    shape = (len(regions) if many else 1, columns, rows, slices)
     dtype = "u1" if many or max(labels) < 256 else "u2"
     check_size(shape, np.dtype(dtype).itemsize, where=path)
     names = tuple(region.name for region in regions)
@@ -221,99 +221,100 @@ def _check_frame(regions: list[_Region], frame: str | None, path: Path) -> None:
         )
 
 
-# a plane of the lattice, and for each slice the polygons (N, 2) in index coordinates of that plane
+# for each slice the polygons (N, 2) in index coordinates of its plane
 _Slices = dict[int, tuple[NDArray[np.float64], ...]]
 
 
-def _placed(
-    regions: list[_Region], space: Space, tolerance: float, clip: bool, path: Path, notes: list[str]
-) -> tuple[int, tuple[_Slices, ...]]:
-    """The axis across the contours' planes, and for each region its polygons by slice."""
-    if space.ndim != 3:
-        raise BadGeometry("contours lie in a volume", where=path, found=f"a reference of {space.ndim} axes", due=3)
-    indexed = [[space.to_index(points) for points in region.contours] for region in regions]
-    spreads = [np.ptp(points, axis=0) for contours in indexed for points in contours]
-    spread = np.max(spreads, axis=0) if spreads else np.zeros(3)
-    axis = int(np.argmin(spread)) if spreads else 2
-    if spread[axis] > _FLAT:
-        raise BadGeometry(
-            "the contours do not lie in the planes of the lattice",
-            where=path,
-            found=f"a contour that passes through {spread[axis]:.2f} slices",
-            due="contours parallel to one pair of the lattice's axes",
-            mend="Give the series on which they were drawn as the reference, then call to_space.",
-        )
-    return axis, tuple(
-        _by_slice(region, contours, axis, space, tolerance, clip, path, notes)
-        for region, contours in zip(regions, indexed, strict=True)
-    )
+@dataclass(frozen=True, eq=False)
+class _Placer:
+    # from contours in the world to polygons on the slices of a lattice
+    space: Space
+    tolerance: float
+    clip: bool
+    path: Path
+    notes: list[str]
 
+    def place(self, regions: list[_Region]) -> tuple[int, tuple[_Slices, ...]]:
+        """The axis across the contours' planes, and for each region its polygons by slice."""
+        if self.space.ndim != 3:
+            found = f"a reference of {self.space.ndim} axes"
+            raise BadGeometry("contours lie in a volume", where=self.path, found=found, due="three axes")
+        indexed = [[self.space.to_index(points) for points in region.contours] for region in regions]
+        spreads = [np.ptp(points, axis=0) for contours in indexed for points in contours]
+        spread = np.max(spreads, axis=0) if spreads else np.zeros(3)
+        axis = int(np.argmin(spread)) if spreads else 2
+        if spread[axis] > _FLAT:
+            raise BadGeometry(
+                "the contours do not lie in the planes of the lattice",
+                where=self.path,
+                found=f"a contour that passes through {spread[axis]:.2f} slices",
+                due="contours parallel to two of the lattice's axes",
+                mend="Give the series on which they were drawn as the reference, then call to_space.",
+            )
+        return axis, tuple(self._by_slice(*pair, axis) for pair in zip(regions, indexed, strict=True))
 
-def _by_slice(
-    region: _Region,
-    contours: list[NDArray[np.float64]],
-    axis: int,
-    space: Space,
-    tolerance: float,
-    clip: bool,
-    path: Path,
-    notes: list[str],
-) -> _Slices:
-    heights = np.array([points[:, axis].mean() for points in contours])
-    slices = np.rint(heights).astype(np.int64)
-    off = np.abs(heights - slices)
-    if len(off) and off.max() > tolerance + 1e-9:
-        worst = int(np.argmax(off))
-        raise BadGeometry(
-            "contours lie between the slices of the lattice",
-            where=path,
-            found=f"{int((off > tolerance).sum())} of {len(off)} contours of {region.name}, up to "
-            f"{off[worst] * space.spacing[axis]:.3g} mm from the nearest slice",
-            due=f"at most {tolerance:g} of the distance between slices, {space.spacing[axis]:.4g} mm",
-            mend="Give the series on which they were drawn as the reference, or tolerance=0.5 for the nearest slice.",
-        )
-    across = [k for k in range(3) if k != axis]
-    size = np.array([space.shape[k] for k in across])
-    found: dict[int, list[int]] = {}
-    beyond = 0
-    for number, (points, at) in enumerate(zip(contours, slices.tolist(), strict=True)):
-        plane = points[:, across]
-        inside = 0 <= at < space.shape[axis]
-        beyond += not inside or bool(
-            (plane.min(0) < -0.5 - _BEYOND).any() or (plane.max(0) > size - 0.5 + _BEYOND).any()
-        )
-        if inside:
-            found.setdefault(at, []).append(number)
-    if beyond and not clip:
-        raise BadGeometry(
-            "contours lie beyond the lattice",
-            where=path,
-            found=f"{beyond} of {len(contours)} contours of {region.name}",
-            due=f"contours within {space}",
-            mend="Give a reference that holds them all, or cut them off with clip=True.",
-        )
-    if beyond:
-        notes.append(f"{region.name}: {beyond} contours reach beyond the lattice and were cut off")
-    kept, dropped = {}, 0
-    for at, numbers in found.items():
-        # several planes may fall to one slice where the lattice is coarser than the contours: the nearest one counts
-        best = min(numbers, key=lambda n: off[n])
-        same = [n for n in numbers if abs(heights[n] - heights[best]) <= _SAME]
-        dropped += len(numbers) - len(same)
-        kept[at] = tuple(contours[n][:, across] for n in same)
-    if dropped:
-        notes.append(f"{region.name}: {dropped} contours lie nearer to another contour's plane than to a slice")
-    _warn_of_gaps(region, sorted(kept), path, notes)
-    return kept
+    def _by_slice(self, region: _Region, contours: list[NDArray[np.float64]], axis: int) -> _Slices:
+        heights = np.array([points[:, axis].mean() for points in contours])
+        slices = np.rint(heights).astype(np.int64)
+        off = np.abs(heights - slices)
+        self._check_near(region, off, self.space.spacing[axis])
+        across = [k for k in range(3) if k != axis]
+        planes = [points[:, across] for points in contours]
+        inside = self._check_within(region, planes, slices, axis)
+        found: dict[int, list[int]] = {}
+        for number in np.flatnonzero(inside).tolist():
+            found.setdefault(int(slices[number]), []).append(number)
+        kept, dropped = {}, 0
+        for at, numbers in found.items():
+            # several planes fall to one slice where the lattice is coarser than the contours: the nearest one counts
+            best = min(numbers, key=lambda n: off[n])
+            same = [n for n in numbers if abs(heights[n] - heights[best]) <= _SAME]
+            dropped += len(numbers) - len(same)
+            kept[at] = tuple(planes[n] for n in same)
+        if dropped:
+            self.notes.append(f"{region.name}: {dropped} contours were passed over for others nearer to the slice")
+        self._warn_of_gaps(region, sorted(kept))
+        return kept
 
+    def _check_near(self, region: _Region, off: NDArray[np.float64], spacing: float) -> None:
+        far = off > self.tolerance + 1e-9
+        if far.any():
+            raise BadGeometry(
+                "contours lie between the slices of the lattice",
+                where=self.path,
+                found=f"{int(far.sum())} of {len(off)} contours of {region.name}, up to {off.max() * spacing:.3g} mm"
+                " from the nearest slice",
+                due=f"at most {self.tolerance:g} of the distance between slices, {spacing:.4g} mm",
+                mend="Give the series they were drawn on as the reference, or tolerance=0.5 for the nearest slice.",
+            )
 
-def _warn_of_gaps(region: _Region, slices: list[int], path: Path, notes: list[str]) -> None:
-    # a region of several parts leaves slices out as well; that no two contours are neighbours tells a coarser drawing
-    gaps = np.diff(slices)
-    if len(gaps) and gaps.min() > 1:
-        text = f"{region.name}: every contour leaves out the slice beside it, and these slices stay empty"
-        notes.append(text)
-        warnings.warn(f"{shown_path(path)}: {text}", MedframeWarning, stacklevel=6)
+    def _check_within(
+        self, region: _Region, planes: list[NDArray[np.float64]], slices: NDArray[np.int64], axis: int
+    ) -> NDArray[np.bool_]:
+        # which contours lie on a slice of the lattice
+        size = np.array([n for k, n in enumerate(self.space.shape) if k != axis])
+        inside = (slices >= 0) & (slices < self.space.shape[axis])
+        wide = [bool((p.min(0) < -0.5 - _BEYOND).any() or (p.max(0) > size - 0.5 + _BEYOND).any()) for p in planes]
+        beyond = int((~inside | np.array(wide, bool)).sum())
+        if beyond and not self.clip:
+            raise BadGeometry(
+                "contours lie beyond the lattice",
+                where=self.path,
+                found=f"{beyond} of {len(planes)} contours of {region.name}",
+                due=f"contours within {self.space}",
+                mend="Give a reference that holds them all, or cut them off with clip=True.",
+            )
+        if beyond:
+            self.notes.append(f"{region.name}: {beyond} contours reach beyond the lattice and were cut off")
+        return inside
+
+    def _warn_of_gaps(self, region: _Region, slices: list[int]) -> None:
+        # a region of several parts leaves slices out, too; that no two contours are neighbours tells a coarser drawing
+        gaps = np.diff(slices)
+        if len(gaps) and gaps.min() > 1:
+            text = f"{region.name}: no two contours lie on neighbouring slices; the slices between them stay empty"
+            self.notes.append(text)
+            warnings.warn(f"{shown_path(self.path)}: {text}", MedframeWarning, stacklevel=6)
 
 
 def _voxels(
@@ -331,7 +332,7 @@ def _voxels(
     def masks() -> Any:
         for number, slices in enumerate(regions):
             for at, polygons in slices.items():
-                where = tuple([*[slice(None)] * axis, at])
+                where = (*[slice(None)] * axis, at)
                 yield number, where, fill(polygons, (plane[0], plane[1]))
 
-    return stacked(masks(), labels, names, shape, dtype, path)
+    return stacked(masks(), labels, names, shape=shape, dtype=dtype, where=path)
