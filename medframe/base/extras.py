@@ -12,6 +12,7 @@ from medframe.base.errors import MissingPackage
 _EXTRA_OF: dict[str, str | None] = {
     "PIL": None,
     "cupy": "cuda12",
+    "gdcm": "dicom",
     "ignite": None,
     "isal": None,
     "itk": None,

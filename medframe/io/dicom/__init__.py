@@ -1,1 +1,7 @@
 """DICOM: series of single images and multi-frame objects as volumes, and an index of folders by headers alone."""
+
+from medframe.io.dicom.header import read_header
+from medframe.io.dicom.lattice import Plane, stack
+from medframe.io.dicom.series import read
+
+__all__ = ["Plane", "read", "read_header", "stack"]

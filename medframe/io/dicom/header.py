@@ -279,6 +279,8 @@ def _vr_of(item: Any, tag: int, dataset: Any) -> str:
     vr = str(item.VR) if item.VR else "UN"
     if vr == "UN":
         vr = _vr(tag)
+    if vr in ("OW", "US or OW"):  # of entries of tables
+        return "US"
     if vr == "US or SS":
         return "SS" if number(dataset, "PixelRepresentation", "", 0) == 1 else "US"
     return vr
