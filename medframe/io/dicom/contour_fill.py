@@ -40,7 +40,7 @@ def fill(polygons: Sequence[Polygon], shape: tuple[int, int]) -> NDArray[np.bool
     for polygon in polygons:
         if len(polygon) < 3:
             continue  # a point or a line there and back encloses no centre
-        corners: Polygon = np.round(np.asarray(polygon, np.float64), _DIGITS)
+        corners = np.asarray(np.round(polygon, _DIGITS), np.float64)
         _toggle(toggles, corners, np.roll(corners, -1, axis=0))
     odd: NDArray[np.bool_] = np.cumsum(toggles, axis=1)[:, :columns] % 2 == 1
     return odd

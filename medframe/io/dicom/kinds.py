@@ -14,10 +14,11 @@ from medframe import __version__
 from medframe.base.errors import BadArgument, BadLabel
 from medframe.base.files import atomic_write
 from medframe.image import Image, LabelMap
-from medframe.io.dicom import segmentation, series, structures
+from medframe.io.dicom import segmentation, structures
 from medframe.io.dicom.header import read_header, uid
 from medframe.io.dicom.regions import Region, regions_of
 from medframe.io.dicom.segmentation_write import segmentation as make_segmentation
+from medframe.io.dicom.series import read as read_series
 from medframe.io.dicom.source_series import Source, on_source, source_series
 from medframe.io.dicom.structures_write import structures as make_structures
 
@@ -49,7 +50,7 @@ def read(path: Path, kind: type[Image], **options: Any) -> Image:
         if found in _READERS:
             image: Image = _READERS[found](path, kind, **options)
             return image
-    return series.read(path, kind, **options)
+    return read_series(path, kind, **options)
 
 
 def write(
@@ -58,6 +59,7 @@ def write(
     *,
     overwrite: bool = False,
     source: Source | None = None,
+    series: str | int | None = None,
     content: Content = "segmentation",
     segments: Sequence[str | Region] | Mapping[int, str | Region] | None = None,
     encoding: str = "binary",
@@ -84,6 +86,7 @@ def write(
         path: ends in .dcm.
         overwrite: replace a file that stands there.
         source: the series: its folder, the list of its files, or its one file with several frames.
+        series: of a folder that holds several: UID, its end as messages show it, or SeriesNumber.
         content: "segmentation", which needs highdicom, or "structures".
         segments: the regions of labels 1, 2, ... in turn, or of each label: names that the table of common organs
             knows, or `Region(name, Code(...))`. Default: `image.meta["labels"]`, as segmentations are read with.
@@ -131,7 +134,7 @@ def write(
         if not 0 < len(value) <= _LONG or "\\" in value or not value.isprintable():
             due = f"1 to {_LONG} printable characters without a backslash"
             raise BadArgument(f"the {name} is invalid", where=path, found=repr(value)[:80], due=due)
-    base = source_series(source, path)
+    base = source_series(source, path, series)
     channels = _channels(image, on_source(image, base, path), segments, path)
     if content == "segmentation":
         made = make_segmentation(

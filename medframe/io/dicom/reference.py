@@ -30,10 +30,11 @@ def lattice_of(reference: Reference, where: Path) -> tuple[Space, str | None]:
         return reference, None
     if isinstance(reference, Image):
         return reference.space, None
-    if not isinstance(reference, (str, os.PathLike)):
+    try:
+        path = Path(reference)
+    except TypeError:
         due = "an Image, a Space, or the path of an image or of the folder of the source series"
-        raise BadArgument("the reference is no lattice", where=where, found=type(reference).__name__, due=due)
-    path = Path(reference)
+        raise BadArgument("the reference is no lattice", where=where, found=type(reference).__name__, due=due) from None
     if not path.is_dir() and any(path.name.lower().endswith(s) for f in FORMATS for s in f.suffixes):
         chosen = format_of(path)
         if chosen.name != "DICOM":

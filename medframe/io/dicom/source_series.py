@@ -11,18 +11,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from medframe.base.errors import BadArgument, BadFile, BadGeometry, shown_path
+from medframe.base.errors import BadArgument, BadFile, BadGeometry
 from medframe.geometry import Space
 from medframe.image import Image
-from medframe.io.dicom.file import looks_like_dicom
+from medframe.io.dicom.file import open_dicom
+from medframe.io.dicom.folder import files_in
 from medframe.io.dicom.frame_planes import planes_of, thickness_of
-from medframe.io.dicom.header import has, read_header, uid
+from medframe.io.dicom.grouping import is_image, series_of
+from medframe.io.dicom.header import HEADER, has, read_header, tag_numbers, uid
 from medframe.io.dicom.lattice import Plane, stack
-from medframe.io.reading import reading
 
 Source = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 _ALIGNED = 0.01  # of the spacing: how far a label map's voxels may lie from those of the series
-_PLACED = ("SOPClassUID", "SeriesInstanceUID", "ImagePositionPatient", "PerFrameFunctionalGroupsSequence", "Modality")
 _OBJECTS = (
     "1.2.840.10008.5.1.4.1.1.66.4",  # Segmentation
     "1.2.840.10008.5.1.4.1.1.66.7",  # Label Map Segmentation
@@ -62,7 +62,7 @@ class SourceSeries:
         return uid(self.datasets[0], "FrameOfReferenceUID", self.path)
 
 
-def source_series(source: Source, where: Path) -> SourceSeries:
+def source_series(source: Source, where: Path, series: str | int | None = None) -> SourceSeries:
     """The series of a folder, a list of files, or one file.
 
     Other objects of the folder (segmentations, structure sets, reports) are passed over, and so are its sub-folders.
@@ -70,42 +70,32 @@ def source_series(source: Source, where: Path) -> SourceSeries:
     Args:
         source: a folder, files, or a file with several frames.
         where: the file to be written or read for it, for messages.
+        series: of a folder that holds several: UID, the end of a UID as messages show it, or SeriesNumber.
 
     Raises:
         BadFile: there is no image, there are several series, or a file is damaged.
         BadGeometry: the slices are no even stack.
     """
     files, path = _files(source, where)
-    kept: list[Path] = []
-    series: dict[str, int] = {}
-    for file in files:
-        if len(files) > 1 and not looks_like_dicom(file):
-            continue  # folders hold other things as well
-        header = read_header(file, tags=_PLACED)
-        if uid(header, "SOPClassUID", file, "") in _OBJECTS:
-            continue
-        if not has(header, "ImagePositionPatient") and not has(header, "PerFrameFunctionalGroupsSequence"):
-            continue
-        key = uid(header, "SeriesInstanceUID", file)
-        series[key] = series.get(key, 0) + 1
-        kept.append(file)
-    if len(series) != 1:
+    opened = [open_dicom(file, tag_numbers(HEADER)) for file in files]
+    images = [one for one in opened if is_image(one) and uid(one.dataset, "SOPClassUID", one.path, "") not in _OBJECTS]
+    if not images:
         raise BadFile(
-            "the source holds several series" if series else "the source holds no image of a series",
+            "the source holds no image",
             where=path,
-            found=", ".join(f"{n} images" for n in series.values()) or f"{len(files)} files",
+            found=f"{len(files)} DICOM files",
             due="the images of one series",
-            mend="Give a folder with that series alone, or the list of its files.",
+            mend="Give the folder that holds the files of the series themselves.",
         )
-    datasets = [read_header(file, tags=None) for file in kept]
-    if len(datasets) == 1:
-        planes = planes_of(datasets[0], kept[0])
-        if has(datasets[0], "PerFrameFunctionalGroupsSequence"):
-            space, order = stack(planes, thickness=thickness_of(datasets[0], kept[0]))
-            frames = tuple(k + 1 for k in order)
-            return SourceSeries(path, (datasets[0],), tuple(planes[k] for k in order), frames, space)
-    planes = [planes_of(dataset, file)[0] for dataset, file in zip(datasets, kept, strict=True)]
-    space, order = stack(planes, thickness=thickness_of(datasets[0], kept[0]))
+    members = [one.path for one in series_of(images, series, path)]
+    datasets = [read_header(file, tags=None) for file in members]
+    if len(datasets) == 1 and has(datasets[0], "PerFrameFunctionalGroupsSequence"):
+        planes = planes_of(datasets[0], members[0])
+        space, order = stack(planes, thickness=thickness_of(datasets[0], members[0]))
+        frames = tuple(k + 1 for k in order)
+        return SourceSeries(path, (datasets[0],), tuple(planes[k] for k in order), frames, space)
+    planes = [planes_of(dataset, file)[0] for dataset, file in zip(datasets, members, strict=True)]
+    space, order = stack(planes, thickness=thickness_of(datasets[0], members[0]))
     return SourceSeries(path, tuple(datasets[k] for k in order), tuple(planes[k] for k in order), None, space)
 
 
@@ -136,13 +126,10 @@ def on_source(image: Image, source: SourceSeries, where: Path) -> NDArray[Any]:
 
 
 def _files(source: Source, where: Path) -> tuple[list[Path], Path]:
-    if isinstance(source, str | os.PathLike):
+    if isinstance(source, (str, os.PathLike)):
         path = Path(source)
-        with reading(path):
-            if path.is_dir():
-                return sorted(p for p in path.iterdir() if p.is_file() and not p.name.startswith(".")), path
-        return [path], path
+        return (list(files_in(path).files) if path.is_dir() else [path]), path
     files = [Path(file) for file in source]
     if not files:
-        raise BadArgument("the source names no file", where=shown_path(where), found="an empty list", due="files")
+        raise BadArgument("the source names no file", where=where, found="an empty list", due="files")
     return files, files[0].parent

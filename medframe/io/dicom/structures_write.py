@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from medframe.base.errors import BadArgument
 from medframe.base.extras import need
 from medframe.io.dicom.contour_trace import trace
+from medframe.io.dicom.header import tag_of
 from medframe.io.dicom.inherit import inherit, stamped
 from medframe.io.dicom.lattice import Plane
 from medframe.io.dicom.regions import Region
@@ -114,7 +115,12 @@ def _contour(polygon: NDArray[np.float64], source: SourceSeries, slice_: int, ki
     contour.ContourImageSequence = [_image(source, slice_, item)]
     contour.ContourGeometricType = kind
     contour.NumberOfContourPoints = len(polygon)
-    contour.ContourData = [_decimal(v) for v in _world(polygon, source.planes[slice_]).ravel().tolist()]
+    # as bytes: as an element of its own each number would take pydicom a hundred times as long
+    text = "\\".join(map(_decimal, _world(polygon, source.planes[slice_]).ravel().tolist())).encode()
+    text += b" " * (len(text) % 2)
+    raw = need("pydicom.dataelem", "write DICOM objects").RawDataElement
+    tag = need("pydicom.tag", "write DICOM objects").BaseTag(tag_of("ContourData"))
+    contour[tag] = raw(tag, "DS", len(text), text, 0, True, True)
     return contour
 
 
