@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -25,10 +26,10 @@ from medframe.io.dicom.structures_write import structures as make_structures
 __all__ = ["read", "write"]
 
 Content = Literal["segmentation", "structures"]
-_READERS: dict[str, Any] = {
-    "1.2.840.10008.5.1.4.1.1.66.4": segmentation.read,  # Segmentation
-    "1.2.840.10008.5.1.4.1.1.66.7": segmentation.read,  # Label Map Segmentation
-    "1.2.840.10008.5.1.4.1.1.481.3": structures.read,  # RT Structure Set
+_READERS: dict[str, tuple[str, Any]] = {
+    "1.2.840.10008.5.1.4.1.1.66.4": ("segmentations", segmentation.read),
+    "1.2.840.10008.5.1.4.1.1.66.7": ("label map segmentations", segmentation.read),
+    "1.2.840.10008.5.1.4.1.1.481.3": ("structure sets", structures.read),
 }
 _HOW = ("AUTOMATIC", "SEMIAUTOMATIC", "MANUAL")
 _LONG = 64  # characters of the value representation LO
@@ -41,16 +42,23 @@ def read(path: Path, kind: type[Image], **options: Any) -> Image:
     options of each.
 
     Raises:
+        BadArgument: an option that this kind of object is not read with.
         BadFile: no DICOM file, damaged, or of a class that is not read.
         BadGeometry: it does not say where its voxels are, or its slices are no even stack.
         BadLabel: regions overlap.
     """
+    name, reader = "series and images", read_series
     if path.is_file():
         found = uid(read_header(path, tags=("SOPClassUID",)), "SOPClassUID", path, "")
-        if found in _READERS:
-            image: Image = _READERS[found](path, kind, **options)
-            return image
-    return read_series(path, kind, **options)
+        name, reader = _READERS.get(found, (name, reader))
+    known = list(inspect.signature(reader).parameters)[2:]
+    wrong = [option for option in options if option not in known]
+    if wrong:
+        raise BadArgument(
+            f"DICOM {name} are read without such an option", where=path, found=", ".join(wrong), due=", ".join(known)
+        )
+    image: Image = reader(path, kind, **options)
+    return image
 
 
 def write(

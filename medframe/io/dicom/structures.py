@@ -46,7 +46,7 @@ def read(
     path: Path,
     kind: type[Image],
     *,
-    reference: Reference,
+    reference: Reference | None = None,
     rois: Sequence[str | int] | None = None,
     overlap: Overlap = "error",
     tolerance: float = 0.1,
@@ -62,7 +62,7 @@ def read(
     text somebody typed, kept since it says what the label is, and nothing else of the file is.
 
     Contours that are no areas (points, open lines) are passed over, with a note in `meta`. Slices between contours
-    stay empty; where all contours of a region leave out slices, a warning says so.
+    stay empty; where a region leaves them out evenly, as a coarser drawing does, a warning says so.
 
     Args:
         path: of the file.
@@ -85,6 +85,14 @@ def read(
     if not issubclass(kind, LabelMap):
         raise BadArgument(
             "contours are read as labels", where=path, found=kind.__name__, due="read(path, LabelMap, reference=...)"
+        )
+    if reference is None:
+        raise BadArgument(
+            "contours do not say where voxels are",
+            where=path,
+            found="no reference",
+            due="reference=, an image or the folder of the series they were drawn on",
+            mend='Such as read(path, LabelMap, reference="ct/").',
         )
     if not 0 <= tolerance <= 0.5:
         raise BadArgument("the tolerance is a part of the distance between slices", found=tolerance, due="0 to 0.5")
@@ -309,10 +317,10 @@ class _Placer:
         return inside
 
     def _warn_of_gaps(self, region: _Region, slices: list[int]) -> None:
-        # a region of several parts leaves slices out, too; that no two contours are neighbours tells a coarser drawing
+        # a region of several parts leaves slices out, too; that it leaves them out evenly tells a coarser drawing
         gaps = np.diff(slices)
-        if len(gaps) and gaps.min() > 1:
-            text = f"{region.name}: no two contours lie on neighbouring slices; the slices between them stay empty"
+        if len(gaps) > 1 and gaps.min() == gaps.max() > 1:
+            text = f"{region.name}: only every {gaps[0]}. slice has a contour; the slices between stay empty"
             self.notes.append(text)
             warnings.warn(f"{shown_path(self.path)}: {text}", MedframeWarning, stacklevel=6)
 
