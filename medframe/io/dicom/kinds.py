@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -17,6 +16,7 @@ from medframe.base.files import atomic_write
 from medframe.image import Image, LabelMap
 from medframe.io.dicom import segmentation, structures
 from medframe.io.dicom.header import read_header, uid
+from medframe.io.dicom.quiet import quiet
 from medframe.io.dicom.regions import Region, regions_of
 from medframe.io.dicom.segmentation_write import segmentation as make_segmentation
 from medframe.io.dicom.series import read as read_series
@@ -165,8 +165,7 @@ def write(
             description=title,
             series_number=series_number,
         )
-    with atomic_write(path, overwrite=overwrite) as stream, warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # pydicom's quote values that the series brought along
+    with atomic_write(path, overwrite=overwrite) as stream, quiet():
         made.save_as(stream, enforce_file_format=True)
 
 

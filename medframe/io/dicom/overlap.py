@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -11,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medframe.base.errors import BadArgument, BadLabel
+from medframe.io.dicom.quiet import quiet
 from medframe.io.stored import Block
 
 Overlap = Literal["error", "channels"]
@@ -31,12 +31,11 @@ def channels_of(names: Sequence[str]) -> dict[str, str]:
 
 def shown_name(item: Any, keyword: str, otherwise: str) -> str:
     """The name of a region: one line of at most 64 printable characters."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # pydicom's warnings quote values
-        try:
+    try:
+        with quiet():
             found = str(item.get(keyword, "") or "")
-        except Exception:  # an undecodable name is none
-            found = ""
+    except Exception:  # an undecodable name is none
+        found = ""
     return "".join(c for c in found if c.isprintable()).strip()[:_SHOWN] or otherwise
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from medframe.base.extras import need
 from medframe.base.sizes import check_size
 from medframe.io.dicom.file import BIG, NATIVE, open_dicom, pixel_bytes
 from medframe.io.dicom.header import bad_tag, frame_count, tag_numbers, whole
+from medframe.io.dicom.quiet import quiet
 
 # what pydicom's decoders ask of a header
 _DECODED = (
@@ -105,24 +105,27 @@ def _decoded(opened: Any, raw: Any, facts: FrameFacts, path: Path) -> Iterator[N
     dataset.file_meta.TransferSyntaxUID = opened.syntax
     dataset.add_new(0x7FE00010, "OB", bytes(raw))
     dataset["PixelData"].is_undefined_length = True
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
-            count = 0
-            for frame in pixels.iter_pixels(dataset, raw=True):
-                if frame.shape != (facts.rows, facts.columns):
-                    raise ValueError
-                count += 1
-                yield frame
-        except (BadFile, OSError, MemoryError):
-            raise
-        except Exception as error:  # pydicom and its decoders raise of every kind, and quote the header
-            raise BadFile(
-                "the compressed frames cannot be decoded",
-                where=path,
-                found=type(error).__name__,
-                due=f"{facts.frames} frames of {facts.rows} x {facts.columns}",
-                mend="Install the decoders, pip install 'medframe[dicom]', or export the file without compression.",
-            ) from None
+    count = 0
+    try:
+        frames = pixels.iter_pixels(dataset, raw=True)
+        while True:
+            with quiet():  # never around a yield, which would silence the caller as well
+                frame = next(frames, None)
+            if frame is None:
+                break
+            if frame.shape != (facts.rows, facts.columns):
+                raise ValueError
+            count += 1
+            yield frame
+    except (BadFile, OSError, MemoryError):
+        raise
+    except Exception as error:  # pydicom and its decoders raise of every kind, and quote the header
+        raise BadFile(
+            "the compressed frames cannot be decoded",
+            where=path,
+            found=type(error).__name__,
+            due=f"{facts.frames} frames of {facts.rows} x {facts.columns}",
+            mend="Install the decoders, pip install 'medframe[dicom]', or export the file without compression.",
+        ) from None
     if count != facts.frames:
         raise bad_tag(path, "NumberOfFrames", f"{count} frames", facts.frames, "frames are missing")

@@ -5,7 +5,6 @@ Source: DICOM PS3.3, A.51 (Segmentation IOD) and C.8.20 (segmentation modules).
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -18,6 +17,7 @@ from medframe.base.errors import BadArgument, BadFile, BadLabel
 from medframe.base.extras import need
 from medframe.io.dicom.header import bad_tag, has
 from medframe.io.dicom.organ_codes import SIDES, Code
+from medframe.io.dicom.quiet import quiet
 from medframe.io.dicom.regions import Region
 from medframe.io.dicom.source_series import SourceSeries
 
@@ -70,8 +70,7 @@ def segmentation(
     hd = need("highdicom", _PURPOSE)
     new_uid = need("pydicom.uid", _PURPOSE).generate_uid
     frames, regions = _frames(channels, source, encoding, where)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # highdicom's and pydicom's quote values of the source's header
+    with quiet():
         identity = None
         if algorithm_type != "MANUAL":
             family = _concept(_AI)

@@ -17,6 +17,7 @@ from medframe.io.dicom.contour_trace import trace
 from medframe.io.dicom.header import tag_of
 from medframe.io.dicom.inherit import inherit, stamped
 from medframe.io.dicom.lattice import Plane
+from medframe.io.dicom.quiet import quiet
 from medframe.io.dicom.regions import Region
 from medframe.io.dicom.source_series import SourceSeries
 
@@ -55,7 +56,8 @@ def structures(
         raise BadArgument("holes has no such value", found=repr(holes), due=", ".join(get_args(Holes)))
     item = need("pydicom.dataset", "write DICOM objects").Dataset
     frame = source.frame_of_reference
-    out = inherit(source, STRUCTURES, "RTSTRUCT", description, series_number)
+    with quiet():
+        out = inherit(source, STRUCTURES, "RTSTRUCT", description, series_number)
     out.StructureSetLabel = "medframe"
     out.StructureSetDate, out.StructureSetTime = stamped()
     out.ApprovalStatus = "UNAPPROVED"
