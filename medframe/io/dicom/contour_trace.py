@@ -12,8 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-Vertex = tuple[int, int]
-Loop = list[Vertex]
+Loop = list[int]  # numbers of voxel corners, in turn
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,40 +48,51 @@ def trace(mask: NDArray[np.bool_], *, keyhole: bool = False) -> Traced:
         >>> trace(mask).outer[0].tolist()
         [[0.5, 0.5], [0.5, 1.5], [1.5, 1.5], [1.5, 0.5]]
     """
-    loops = [simple for loop in _loops(_edges(mask)) for simple in _simple(loop)]
-    outer = [loop for loop in loops if _area(loop) > 0]
-    holes = [loop for loop in loops if _area(loop) < 0]
+    width = mask.shape[1] + 1  # corners in a row; corner p * width + q lies at (p - 0.5, q - 0.5)
+    ahead, crossing = _edges(mask, width)
+    loops = _loops(ahead, crossing)
+    if crossing:
+        loops = [simple for loop in loops for simple in _simple(loop)]
+    outer = [loop for loop in loops if _area(loop, width) > 0]
+    holes = [loop for loop in loops if _area(loop, width) < 0]
     if keyhole:
-        outer, holes = _joined(outer, holes), []
-    return Traced(tuple(map(_corners, outer)), tuple(map(_corners, holes)))
+        outer, holes = _joined(outer, holes, width), []
+    return Traced(tuple(_corners(loop, width) for loop in outer), tuple(_corners(loop, width) for loop in holes))
 
 
-def _edges(mask: NDArray[np.bool_]) -> dict[Vertex, list[Vertex]]:
-    # unit edges between lattice corners, each with its voxel to the same side; corner (p, q) lies at (p - .5, q - .5)
+def _edges(mask: NDArray[np.bool_], width: int) -> tuple[dict[int, int], dict[int, int]]:
+    # unit edges from corner to corner, their voxel always to the same side; the second edges of corners where two meet
     padded = np.pad(np.asarray(mask, bool), 1)
-    out: dict[Vertex, list[Vertex]] = {}
-
-    def add(places: NDArray[np.int64], start: Vertex, stop: Vertex) -> None:
-        for a, b in places.tolist():
-            out.setdefault((a + start[0], b + start[1]), []).append((a + stop[0], b + stop[1]))
-
     inner = padded[1:-1, 1:-1]
-    add(np.argwhere(inner & ~padded[:-2, 1:-1]), (0, 0), (0, 1))
-    add(np.argwhere(inner & ~padded[1:-1, 2:]), (0, 1), (1, 1))
-    add(np.argwhere(inner & ~padded[2:, 1:-1]), (1, 1), (1, 0))
-    add(np.argwhere(inner & ~padded[1:-1, :-2]), (1, 0), (0, 0))
-    return out
+    starts, stops = [], []
+    for outside, start, stop in (
+        (padded[:-2, 1:-1], 0, 1),
+        (padded[1:-1, 2:], 1, width + 1),
+        (padded[2:, 1:-1], width + 1, width),
+        (padded[1:-1, :-2], width, 0),
+    ):
+        a, b = np.nonzero(inner & ~outside)
+        corner = a * width + b
+        starts.append(corner + start)
+        stops.append(corner + stop)
+    start_, stop_ = np.concatenate(starts), np.concatenate(stops)
+    _, first = np.unique(start_, return_index=True)
+    second = np.ones(len(start_), bool)
+    second[first] = False
+    ahead = dict(zip(start_[first].tolist(), stop_[first].tolist(), strict=True))
+    return ahead, dict(zip(start_[second].tolist(), stop_[second].tolist(), strict=True))
 
 
-def _loops(edges: dict[Vertex, list[Vertex]]) -> list[Loop]:
+def _loops(ahead: dict[int, int], crossing: dict[int, int]) -> list[Loop]:
     # every corner has as many edges in as out, so a walk ends only where it began
-    loops = []
-    for start in sorted(edges):
-        while edges[start]:
-            loop, at = [start], edges[start].pop()
+    left, loops = dict(crossing), []
+    for start in list(ahead):
+        while start in ahead or start in left:
+            loop = [start]
+            at = ahead.pop(start) if start in ahead else left.pop(start)
             while at != start:
                 loop.append(at)
-                at = edges[at].pop()
+                at = ahead.pop(at) if at in ahead else left.pop(at)
             loops.append(loop)
     return loops
 
@@ -91,51 +101,52 @@ def _simple(loop: Loop) -> list[Loop]:
     # cut wherever a corner is passed a second time
     found: list[Loop] = []
     way: Loop = []
-    seen: set[Vertex] = set()
-    for vertex in loop:
-        if vertex in seen:
-            cut = len(way) - 1 - way[::-1].index(vertex)
+    seen: set[int] = set()
+    for corner in loop:
+        if corner in seen:
+            cut = len(way) - 1 - way[::-1].index(corner)
             found.append(way[cut:])
             seen.difference_update(way[cut + 1 :])
             del way[cut + 1 :]
         else:
-            seen.add(vertex)
-            way.append(vertex)
+            seen.add(corner)
+            way.append(corner)
     return [*found, way]
 
 
-def _area(loop: Loop) -> float:
+def _area(loop: Loop, width: int) -> float:
     # signed, positive around voxels
-    a, b = np.array(loop, np.int64).T
+    a, b = np.divmod(np.array(loop, np.int64), width)
     return float(np.sum(np.roll(a, -1) * b - a * np.roll(b, -1))) / 2
 
 
-def _joined(outer: list[Loop], holes: list[Loop]) -> list[Loop]:
+def _joined(outer: list[Loop], holes: list[Loop], width: int) -> list[Loop]:
     # from its topmost corner a hole sees, straight up over voxels of the region, a contour that begins further up:
     # the outer one, or that of a hole which was joined before
     whole = [list(loop) for loop in outer]
-    owners: dict[Vertex, list[int]] = {}
+    if not holes:
+        return whole
+    owner: dict[int, int] = {}
     for number, loop in enumerate(whole):
-        for vertex in loop:
-            owners.setdefault(vertex, []).append(number)
+        for corner in loop:
+            owner.setdefault(corner, number)
     for hole in sorted(holes, key=min):
-        top = min(hole)
-        at = top
-        while at not in owners:
-            at = (at[0] - 1, at[1])
-        number = owners[at][0]
+        top = at = min(hole)
+        while at not in owner:
+            at -= width
+        number = owner[at]
         target = whole[number]
         first, place = hole.index(top), target.index(at)
         walk = [*hole[first:], *hole[:first], top]
         target[place + 1 : place + 1] = [*walk, at] if at != top else walk[1:]
-        for vertex in hole:
-            owners.setdefault(vertex, []).append(number)
+        for corner in hole:
+            owner.setdefault(corner, number)
     return whole
 
 
-def _corners(loop: Loop) -> NDArray[np.float64]:
+def _corners(loop: Loop, width: int) -> NDArray[np.float64]:
     # without the corners on straight lines; a channel's turning point is none
-    points = np.array(loop, np.int64)
+    points = np.stack(np.divmod(np.array(loop, np.int64), width), axis=1)
     before = np.sign(points - np.roll(points, 1, axis=0))
     after = np.sign(np.roll(points, -1, axis=0) - points)
     turns: NDArray[np.float64] = points[(before != after).any(axis=1)] - 0.5

@@ -117,12 +117,10 @@ def _contour(polygon: NDArray[np.float64], source: SourceSeries, slice_: int, ki
     contour.ContourImageSequence = [_image(source, slice_, item)]
     contour.ContourGeometricType = kind
     contour.NumberOfContourPoints = len(polygon)
-    # as bytes: as an element of its own each number would take pydicom a hundred times as long
-    text = "\\".join(map(_decimal, _world(polygon, source.planes[slice_]).ravel().tolist())).encode()
-    text += b" " * (len(text) % 2)
-    raw = need("pydicom.dataelem", "write DICOM objects").RawDataElement
-    tag = need("pydicom.tag", "write DICOM objects").BaseTag(tag_of("ContourData"))
-    contour[tag] = raw(tag, "DS", len(text), text, 0, True, True)
+    # as one text: each number as a value of its own would cost pydicom more time than all the rest
+    text = "\\".join(map(_decimal, _world(polygon, source.planes[slice_]).ravel().tolist()))
+    element = need("pydicom.dataelem", "write DICOM objects").DataElement
+    contour.add(element(tag_of("ContourData"), "DS", text, already_converted=True))
     return contour
 
 
