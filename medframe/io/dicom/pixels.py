@@ -318,7 +318,8 @@ def _clean(block: Block, encoding: Encoding) -> Block:
     left, right = bits - 1 - encoding.high, bits - encoding.stored
     if encoding.stored == bits:
         return block
-    return (block << whole.type(left)) >> whole.type(right)
+    shifted: Block = (block << whole.type(left)) >> whole.type(right)
+    return shifted
 
 
 def _whole(rescale: Rescale) -> bool:
