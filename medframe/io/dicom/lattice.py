@@ -251,7 +251,8 @@ class _Sorted:
 
     @property
     def allowed(self) -> float:
-        return max(self.tolerance * self.spacing, CLOSE)
+        # positions rounded to hundredths differ by exactly that much, which is even
+        return max(self.tolerance * self.spacing, CLOSE) * (1 + 1e-6)
 
     @property
     def reach(self) -> float:
