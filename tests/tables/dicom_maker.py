@@ -1,9 +1,12 @@
 """Synthetic DICOM series for tests, made by pydicom from arrays whose truth is known."""
 
 import numpy as np
+import pytest
 from pydicom import dcmwrite
 from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.uid import ExplicitVRLittleEndian, generate_uid
+from pydicom.encaps import encapsulate
+from pydicom.pixels import get_encoder
+from pydicom.uid import ExplicitVRLittleEndian, JPEG2000Lossless, JPEGLSLossless, generate_uid
 
 CT = "1.2.840.10008.5.1.4.1.1.2"
 ENHANCED = "1.2.840.10008.5.1.4.1.1.2.1"
@@ -97,13 +100,26 @@ def save(ds, path, syntax=ExplicitVRLittleEndian):
 
 
 def compress(ds, path, syntax):
-    meta = FileMetaDataset()
-    meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID = ds.SOPClassUID, ds.SOPInstanceUID
-    meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    ds.file_meta = meta
-    ds.compress(syntax, generate_instance_uid=False)
-    dcmwrite(path, ds, enforce_file_format=True)
-    return path
+    """Write a dataset with its frames compressed one by one."""
+    pixels = np.frombuffer(ds.PixelData, "<i2" if ds.PixelRepresentation else "<u2")
+    frames = pixels.reshape(-1, ds.Rows, ds.Columns)
+    ds.PixelData = encapsulate([encoded(frame, syntax, ds.BitsStored) for frame in frames])
+    ds["PixelData"].VR, ds["PixelData"].is_undefined_length = "OB", True
+    return save(ds, path, syntax)
+
+
+def encoded(frame, syntax, bits=16):
+    """One frame as a compressed stream."""
+    frame = np.ascontiguousarray(frame)
+    if syntax == JPEG2000Lossless:
+        encode_array = pytest.importorskip("openjpeg.utils").encode_array
+        return encode_array(frame.astype("u2"), bits_stored=bits, photometric_interpretation=2, use_mct=False)
+    encoder = get_encoder(syntax)
+    facts = {"rows": frame.shape[0], "columns": frame.shape[1], "samples_per_pixel": 1, "number_of_frames": 1}
+    facts |= {"bits_allocated": 16, "bits_stored": bits, "pixel_representation": 0, "pixel_keyword": "PixelData"}
+    facts |= {"encoding_plugin": "pyjpegls" if syntax == JPEGLSLossless else "pydicom"}
+    facts["photometric_interpretation"] = "MONOCHROME2"
+    return encoder.encode(frame.astype("<u2").tobytes(), index=0, **facts)
 
 
 def orthogonal(rng):
