@@ -48,6 +48,12 @@ KEYS = {
 }
 GREY = ("MONOCHROME1", "MONOCHROME2")
 COLOUR = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT", "YBR_PARTIAL_420", "YBR_PARTIAL_422")
+# spacing of flat images, the best first, and what is said of it
+FLAT_SPACING = {
+    "PixelSpacing": "a flat image: its place in the patient is not kept",
+    "ImagerPixelSpacing": "a flat image: its spacing is that at the detector, larger than in the patient",
+    "NominalScannedPixelSpacing": "a flat image: its spacing is that of a scanned film",
+}
 SEGMENTATIONS = ("1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7")
 
 _FLOATS = {"FloatPixelData": ("f4", 32), "DoubleFloatPixelData": ("f8", 64)}
@@ -203,8 +209,12 @@ def encoding_of(opened: DicomFile) -> Encoding:
     return Encoding(rows, columns, samples, planar, allocated, stored, high, signed, photometric)
 
 
-def frames_of(opened: DicomFile) -> list[Frame]:
+def frames_of(opened: DicomFile, *, flat: bool = False) -> list[Frame]:
     """All frames of a file, in the order of the file.
+
+    Args:
+        opened: the file.
+        flat: its place in the patient is not asked for: one plane at the origin, of pixels of 1 mm.
 
     Raises:
         BadFile: an element is missing or invalid, or the file is of a kind that is read elsewhere.
@@ -227,7 +237,7 @@ def frames_of(opened: DicomFile) -> list[Frame]:
             path, "PerFrameFunctionalGroupsSequence", f"{len(own)} items", f"one for each of {stored.frames} frames"
         )
     offsets = _dose_offsets(dataset, path, stored.frames)
-    if stored.frames > 1 and not own and offsets is None:
+    if stored.frames > 1 and not own and offsets is None and not flat:
         raise BadGeometry(
             "the frames do not say where they lie",
             where=tag_place(path, "PerFrameFunctionalGroupsSequence"),
@@ -235,12 +245,27 @@ def frames_of(opened: DicomFile) -> list[Frame]:
             due="a position for each frame",
             mend="Clips and planes without geometry are no volume; nothing is invented for them.",
         )
-    groups = own or [None] * len(offsets or (0.0,))
+    groups = own or [None] * (1 if offsets is None else len(offsets))
     frames = []
     for index, group in enumerate(groups):
         view = _View(dataset, shared, group, path, index if stored.frames > 1 else None)
-        frames.append(_frame(view, stored, index, 0.0 if offsets is None else offsets[index]))
+        offset = 0.0 if offsets is None else offsets[index]
+        plane = _flat(view, stored.encoding) if flat else _plane(view, stored.encoding, offset)
+        frames.append(_frame(view, stored, index, plane))
     return frames
+
+
+def flat_spacing(opened: DicomFile) -> tuple[tuple[float, float], str]:
+    """Millimetres between rows and between columns of an image without a place in the patient, and how they are known.
+
+    Raises:
+        BadFile: a spacing is no pair of numbers.
+    """
+    for keyword, note in FLAT_SPACING.items():
+        if has(opened.dataset, keyword):
+            down, across = vector(opened.dataset, keyword, opened.path, 2)
+            return (down, across), note
+    return (1.0, 1.0), "the file says nothing of spacing: 1 mm a pixel is assumed"
 
 
 @dataclass(frozen=True, eq=False)
@@ -267,10 +292,8 @@ class _View:
         return self.dataset
 
 
-def _frame(view: _View, stored: Stored, index: int, offset: float) -> Frame:
+def _frame(view: _View, stored: Stored, index: int, plane: Plane) -> Frame:
     dataset, where = view.dataset, view.where
-    measures = view.holder("PixelMeasuresSequence", "PixelSpacing")
-    plane = _plane(view, measures, stored.encoding, offset)
     thickness = number(view.holder("PixelMeasuresSequence", "SliceThickness"), "SliceThickness", where, 0.0)
     return Frame(
         stored,
@@ -285,8 +308,13 @@ def _frame(view: _View, stored: Stored, index: int, offset: float) -> Frame:
     )
 
 
-def _plane(view: _View, measures: Any, encoding: Encoding, offset: float) -> Plane:
+def _flat(view: _View, encoding: Encoding) -> Plane:
+    return Plane((0, 0, 0), (1, 0, 0, 0, 1, 0), (1, 1), encoding.rows, encoding.columns, view.where)
+
+
+def _plane(view: _View, encoding: Encoding, offset: float) -> Plane:
     where = view.where
+    measures = view.holder("PixelMeasuresSequence", "PixelSpacing")
     position = view.holder("PlanePositionSequence", "ImagePositionPatient")
     orientation = view.holder("PlaneOrientationSequence", "ImageOrientationPatient")
     needed = ((position, "ImagePositionPatient"), (orientation, "ImageOrientationPatient"), (measures, "PixelSpacing"))

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from medframe.base.errors import BadArgument, BadFile, BadGeometry
+from medframe.base.errors import BadFile, BadGeometry
 from medframe.io.dicom.file import DicomFile
 from medframe.io.dicom.frames import KEYS, Frame
 from medframe.io.dicom.header import code, has, text, whole
@@ -138,13 +138,7 @@ def volumes_of(
 
     Raises:
         BadGeometry: frames are mixed, doubled, or do not fill whole volumes.
-        BadArgument: an option has no such value.
     """
-    for name, value, known in (("duplicates", duplicates, DUPLICATES), ("mixed", mixed, MIXED)):
-        if value not in known:
-            raise BadArgument(f"{name} has no such value", found=repr(value), due=" or ".join(map(repr, known)))
-    if by is not None and by not in (*KEYS, INSTANCE):
-        raise BadArgument("volumes are not told apart by this", found=repr(by), due=", ".join((*KEYS, INSTANCE)))
     notes = []
     planes = [frame.plane for frame in frames]
     groups = alike(planes)

@@ -251,7 +251,8 @@ class _Sorted:
 
     @property
     def allowed(self) -> float:
-        return max(self.tolerance * self.spacing, CLOSE)
+        # positions rounded to hundredths differ by exactly that much, which is even
+        return max(self.tolerance * self.spacing, CLOSE) * (1 + 1e-6)
 
     @property
     def reach(self) -> float:
@@ -287,15 +288,28 @@ def _even(stack: _Sorted, on_gap: str) -> tuple[Array, int]:
             due=f"an even stack, to {stack.allowed:.4g} mm",
             mend="The slices belong to several volumes or the patient moved; read them as separate series.",
         )
-    count = len(stack.planes)
+    count, spacing = len(stack.planes), _fitted(stack.depth)
     if len(stack.odd):
         if on_gap == "error":
             raise _gap(stack)
         count = round(stack.reach / stack.spacing) + 1
+        spacing = stack.reach / (count - 1)
     # a shift of less than a hundredth of a pixel over all slices is rounding, no shear
     pixel = min(stack.planes[0].pixel_spacing)
     lean = stack.lean if np.linalg.norm(stack.lean) * stack.reach >= 0.01 * pixel else np.zeros(3)
-    return (stack.normal + lean) * stack.reach / (count - 1), count
+    return (stack.normal + lean) * spacing, count
+
+
+def _fitted(depth: Array) -> float:
+    # the spacing of even slices by least squares; of all values that fit as well, given how the positions were rounded,
+    # the one with the fewest decimals
+    index = np.arange(len(depth))
+    slope, start = np.polyfit(index, depth - depth[0], 1)
+    slack = float(np.abs(depth - depth[0] - start - slope * index).max()) / (len(depth) - 1)
+    for digits in range(8):
+        if abs(round(slope, digits) - slope) <= slack:
+            return float(round(slope, digits))
+    return float(slope)
 
 
 def _gap(stack: _Sorted) -> BadGeometry:
@@ -339,7 +353,8 @@ def kind(plane: Plane, other: Plane) -> str:
 def names(planes: Sequence[Plane]) -> str:
     """The files of planes, the first few of them."""
     listed = ", ".join(_name(plane) for plane in planes[:_SHOWN])
-    return f"{len(planes)} images: {listed}" + (", ..." if len(planes) > _SHOWN else "")
+    count = f"{len(planes)} images" if len(planes) > 1 else "1 image"
+    return f"{count}: {listed}" + (", ..." if len(planes) > _SHOWN else "")
 
 
 def _name(plane: Plane) -> str:

@@ -231,10 +231,12 @@ class PixelReader:
         dataset = self._last[1]
         _check_stream(stored, dataset, index)
         pixels = need("pydicom.pixels", "read DICOM files")
+        plugin = "pydicom" if stored.syntax == _RLE else ""  # in Python, so a damaged stream cannot crash us
         with reading(stored.path), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # pydicom's warnings quote values
             try:
-                array = np.asarray(pixels.pixel_array(dataset, index=index, raw=encoding.samples == 1))
+                raw = encoding.samples == 1
+                array = np.asarray(pixels.pixel_array(dataset, index=index, raw=raw, decoding_plugin=plugin))
             except (OSError, MemoryError):
                 raise
             except Exception as error:  # decoders raise what they like, and their text may quote values
@@ -282,10 +284,19 @@ def _check_stream(stored: Stored, dataset: Any, index: int) -> None:
         stream = encaps.get_frame(dataset.PixelData, index, number_of_frames=stored.frames)
     except Exception as error:  # whatever pydicom trips over
         raise _undecodable(stored, index, type(error).__name__) from None
-    found = None if stored.syntax == _RLE else coded_size(stream)
-    due = (encoding.rows, encoding.columns, encoding.samples)
-    if stored.syntax != _RLE and found != due:
-        raise _undecodable(stored, index, "no picture" if found is None else f"{found[0]} x {found[1]} x {found[2]}")
+    if stored.syntax != _RLE:
+        found = coded_size(stream)
+        if found is None:
+            raise _undecodable(stored, index, "no picture")
+        # a stream of 8 bits in a file of 16 is decoded to half the bytes, which are then taken for pixels
+        deep = found.bits <= encoding.allocated and (found.bits > 8) == (encoding.allocated > 8)
+        if (found.rows, found.columns, found.samples) != (
+            encoding.rows,
+            encoding.columns,
+            encoding.samples,
+        ) or not deep:
+            told = f"{found.rows} x {found.columns} x {found.samples} of {found.bits} bits"
+            raise _undecodable(stored, index, told)
     if stored.syntax == _RLE and len(stream) * 64 < encoding.frame_bytes:  # two bytes give 128 at most
         raise TooLarge(
             "the compressed frame is too small for what its header claims",
@@ -302,7 +313,7 @@ def _undecodable(stored: Stored, index: int, found: str) -> BadFile:
         "the compressed pixels do not decode to what the header says",
         where=f"{tag_place(stored.path, stored.block.keyword)}" + (f", frame {index + 1}" if stored.frames > 1 else ""),
         found=found,
-        due=f"{encoding.rows} x {encoding.columns} x {encoding.samples}",
+        due=f"{encoding.rows} x {encoding.columns} x {encoding.samples} of {encoding.allocated} bits",
         mend=_COPY,
     )
 
@@ -318,7 +329,8 @@ def _clean(block: Block, encoding: Encoding) -> Block:
     left, right = bits - 1 - encoding.high, bits - encoding.stored
     if encoding.stored == bits:
         return block
-    return (block << whole.type(left)) >> whole.type(right)
+    shifted: Block = (block << whole.type(left)) >> whole.type(right)
+    return shifted
 
 
 def _whole(rescale: Rescale) -> bool:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,18 +16,53 @@ from medframe.geometry import Source
 from medframe.image import Image, LabelMap
 from medframe.io.dicom.file import DicomFile, open_dicom
 from medframe.io.dicom.folder import Found, files_in
-from medframe.io.dicom.frames import Frame, frames_of
-from medframe.io.dicom.grouping import Volumes, is_image, series_of, volumes_of
+from medframe.io.dicom.frames import KEYS, Frame, flat_spacing, frames_of
+from medframe.io.dicom.grouping import DUPLICATES, INSTANCE, MIXED, Volumes, is_image, series_of, volumes_of
 from medframe.io.dicom.header import HEADER, acquisition, code, tag_numbers
-from medframe.io.dicom.lattice import TOLERANCE, places, stack, upright
+from medframe.io.dicom.lattice import ON_GAP, TOLERANCE, places, stack, upright
 from medframe.io.dicom.lattice import tilt as tilt_of
 from medframe.io.dicom.pixels import check_pixels, values_dtype
 from medframe.io.dicom.sources import Between, FrameSource, Resampled
+from medframe.io.raw import Flattened
+from medframe.io.text_header import lattice
 
 __all__ = ["read"]
 
 TILT = ("shear", "upright", "error")
 _TILTED = 0.01  # degrees: less is rounding
+
+
+@dataclass(frozen=True)
+class Options:
+    """What `read` takes beside a path, a kind and a series; see there."""
+
+    by: str | None = None
+    on_gap: str = "error"
+    duplicates: str = "error"
+    mixed: str = "error"
+    tilt: str = "shear"
+    tolerance: float = TOLERANCE
+    thickness: float | None = None
+    ndim: int = 3
+    classes: int | None = None
+
+    def check(self, kind: type[Image], where: Path) -> None:
+        """Raise BadArgument where an option is out of its domain."""
+        known = {"on_gap": ON_GAP, "duplicates": DUPLICATES, "mixed": MIXED, "tilt": TILT, "ndim": (2, 3)}
+        for name, values in known.items():
+            value = getattr(self, name)
+            if value not in values:
+                due = " or ".join(map(repr, values))
+                raise BadArgument(f"{name} has no such value", where=where, found=repr(value), due=due)
+        if self.by is not None and self.by not in (*KEYS, INSTANCE):
+            due = ", ".join((*KEYS, INSTANCE))
+            raise BadArgument("volumes are not told apart by this", where=where, found=repr(self.by), due=due)
+        if not 0 < self.tolerance < 0.5:
+            raise BadArgument("tolerance is a part of the spacing", where=where, found=self.tolerance, due="0 to 0.5")
+        if self.thickness is not None and not 0 < self.thickness < math.inf:
+            raise BadArgument("thickness is in mm", where=where, found=self.thickness, due="above 0")
+        if self.classes is not None and (not issubclass(kind, LabelMap) or self.classes < 1):
+            raise BadArgument("classes is a positive count, and of label maps", found=self.classes, where=where)
 
 
 def read(
@@ -40,6 +77,7 @@ def read(
     tilt: str = "shear",
     tolerance: float = TOLERANCE,
     thickness: float | None = None,
+    ndim: int = 3,
     classes: int | None = None,
 ) -> Image:
     """Read the DICOM series of a folder, or of one file.
@@ -68,6 +106,7 @@ def read(
             "upright" resamples onto a lattice that stands on the slices, "error" refuses.
         tolerance: part of the spacing by which gaps may differ.
         thickness: mm between slices, for a single slice whose header does not tell.
+        ndim: 2 reads one image flat, (C, columns, rows), without a place in the patient: radiographs have none.
         classes: label maps must hold 0 .. classes - 1.
 
     Raises:
@@ -81,46 +120,51 @@ def read(
         >>> image = read("patient/ct")  # doctest: +SKIP
         >>> image = read("patient/ct", series=4, on_gap="resample")  # doctest: +SKIP
     """
-    labels = issubclass(kind, LabelMap)
-    if classes is not None and (not labels or classes < 1):
-        raise BadArgument("classes is a positive count, and of label maps", found=classes, where=path)
-    if tilt not in TILT:
-        raise BadArgument("tilt has no such value", found=repr(tilt), due=" or ".join(map(repr, TILT)))
-    notes: list[str] = []
-    members = _members(path, series, notes)
-    frames = [frame for opened in members for frame in frames_of(opened)]
+    options = Options(by, on_gap, duplicates, mixed, tilt, tolerance, thickness, ndim, classes)
+    options.check(kind, path)
+    members, notes = _members(path, series)
+    return _read(members, kind, path, notes, options)
+
+
+def read_files(files: Sequence[Path], kind: type[Image], where: Path, options: Options) -> Image:
+    """Read the series that some files make up, whatever else lies beside them; see `read` for errors.
+
+    Args:
+        files: of one series.
+        kind: Image or LabelMap.
+        where: what to call them in messages.
+        options: see `read`.
+    """
+    options.check(kind, where)
+    tags = tag_numbers(HEADER)
+    return _read([open_dicom(file, tags) for file in files], kind, where, [], options)
+
+
+def _read(members: Sequence[DicomFile], kind: type[Image], path: Path, notes: list[str], options: Options) -> Image:
+    frames = [frame for opened in members for frame in frames_of(opened, flat=options.ndim == 2)]
     for stored in {id(frame.stored): frame.stored for frame in frames}.values():
         check_pixels(stored)
-    volumes = volumes_of(frames, by=by, duplicates=duplicates, mixed=mixed)
-    return _image(
-        kind,
-        path,
-        members[0].dataset,
-        volumes,
-        [*notes, *volumes.notes],
-        on_gap=on_gap,
-        tilt=tilt,
-        tolerance=tolerance,
-        thickness=thickness,
-        classes=classes if labels else None,
-    )
+    if options.ndim == 2:
+        return _flat(kind, path, members, frames, options)
+    volumes = volumes_of(frames, by=options.by, duplicates=options.duplicates, mixed=options.mixed)
+    volumes = replace(volumes, notes=(*notes, *volumes.notes))
+    return _image(kind, path, members[0].dataset, volumes, options)
 
 
-def _members(path: Path, series: str | int | None, notes: list[str]) -> list[DicomFile]:
-    # the opened files of one series
+def _members(path: Path, series: str | int | None) -> tuple[list[DicomFile], list[str]]:
+    # the opened files of one series, and what is said of the others
     tags = tag_numbers(HEADER)
     if not path.is_dir():
         opened = open_dicom(path, tags)
-        return series_of([opened], series, path)
+        return series_of([opened], series, path), []
     found = files_in(path)
     opened_files = [open_dicom(file, tags) for file in found.files]
     images = [opened for opened in opened_files if is_image(opened)]
     passed = found.passed + len(opened_files) - len(images)
     if not images:
         raise _nothing(path, found, len(opened_files))
-    if passed:
-        notes.append(f"{passed} other file{'s' if passed > 1 else ''} in the folder, no image, passed over")
-    return series_of(images, series, path)
+    notes = [f"{passed} other file{'s' if passed > 1 else ''} in the folder, no image, passed over"] if passed else []
+    return series_of(images, series, path), notes
 
 
 def _nothing(path: Path, found: Found, objects: int) -> BadFile:
@@ -142,35 +186,31 @@ def _image(
     path: Path,
     dataset: Any,
     volumes: Volumes,
-    notes: list[str],
-    *,
-    on_gap: str,
-    tilt: str,
-    tolerance: float,
-    thickness: float | None,
-    classes: int | None,
+    options: Options,
 ) -> Image:
-    labels = issubclass(kind, LabelMap)
+    labels, notes = issubclass(kind, LabelMap), list(volumes.notes)
     lead = volumes.frames[0][0]
     planes = [frame.plane for frame in volumes.frames[0]]
+    thickness = options.thickness
     if len(planes) == 1 and thickness is None and lead.thickness is not None:
         thickness = lead.thickness
         notes.append("one slice: SliceThickness is taken for its spacing")
-    space, order = stack(planes, on_gap=on_gap, tolerance=tolerance, thickness=thickness)
+    space, order = stack(planes, on_gap=options.on_gap, tolerance=options.tolerance, thickness=thickness)
     every = [frame for volume in volumes.frames for frame in volume]
     dtype = values_dtype(every, labels)
     notes += _brightness(every, labels)
     frames = tuple(tuple(volume[k] for k in order) for volume in volumes.frames)
-    slices = FrameSource(frames, dtype.name, path, classes)
+    slices = FrameSource(frames, dtype.name, path, options.classes)
     check_size(slices.shape, dtype.itemsize, where=path)
     source: Source = slices
     at = places([planes[k] for k in order], space)
-    if on_gap == "resample" and (len(at) != space.shape[2] or np.abs(at - np.arange(len(at))).max() > tolerance):
+    apart = 0.0 if len(at) != space.shape[2] else float(np.abs(at - np.arange(len(at))).max())
+    if options.on_gap == "resample" and (len(at) != space.shape[2] or apart > options.tolerance):
         source = Between(slices, tuple(float(v) for v in at), space.shape[2], labels)
         notes.append(f"{len(at)} uneven slices were resampled onto {space.shape[2]} of {space.spacing[2]:.4g} mm")
     angle = tilt_of(space)
     if angle > _TILTED:
-        if tilt == "error":
+        if options.tilt == "error":
             raise BadGeometry(
                 "the slices are shifted along each other (gantry tilt)",
                 where=lead.plane.where,
@@ -178,13 +218,40 @@ def _image(
                 due="slices straight behind each other",
                 mend="Read with tilt='shear', which keeps all voxels where they are, or 'upright', which resamples.",
             )
-        if tilt == "upright":
+        if options.tilt == "upright":
             standing = upright(space)
             source, space = Resampled(source, space, standing, kind.default), standing
             notes.append(f"a tilt of {angle:.3g} degrees was undone by resampling")
         else:
             notes.append(f"a tilt of {angle:.3g} degrees was kept: the affine is sheared")
-    meta: dict[str, Any] = {
+    meta = _meta(path, dataset, lead, notes)
+    if volumes.by:
+        meta["volumes"] = {"by": volumes.by, "values": list(volumes.values)}
+    return kind(source, space=space, meta=meta)
+
+
+def _flat(kind: type[Image], path: Path, members: Sequence[DicomFile], frames: list[Frame], options: Options) -> Image:
+    if len(frames) != 1 or frames[0].stored.frames != 1:
+        raise BadFile(
+            "a flat image is one frame",
+            where=path,
+            found=f"{max(len(frames), frames[0].stored.frames)} frames",
+            due="one file of one frame",
+            mend="Read a series with three axes.",
+        )
+    lead = frames[0]
+    labels = issubclass(kind, LabelMap)
+    dtype = values_dtype(frames, labels)
+    (down, across), note = flat_spacing(members[0])
+    source = FrameSource(((lead,),), dtype.name, path, options.classes)
+    check_size(source.shape, dtype.itemsize, where=path)
+    space = lattice((lead.plane.columns, lead.plane.rows), np.diag([across, down, 1.0]), path)
+    notes = [note, *_brightness(frames, labels)]
+    return kind(Flattened(source, 2), space=space, meta=_meta(path, members[0].dataset, lead, notes))
+
+
+def _meta(path: Path, dataset: Any, lead: Frame, notes: Sequence[str]) -> dict[str, Any]:
+    return {
         "file": shown_path(path),
         "format": "DICOM",
         "dtype": lead.stored.encoding.dtype.newbyteorder("=").name,
@@ -192,9 +259,6 @@ def _image(
         "acquisition": acquisition(dataset),
         "notes": tuple(notes),
     }
-    if volumes.by:
-        meta["volumes"] = {"by": volumes.by, "values": list(volumes.values)}
-    return kind(source, space=space, meta=meta)
 
 
 def _brightness(frames: Sequence[Frame], labels: bool) -> list[str]:

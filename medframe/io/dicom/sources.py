@@ -142,12 +142,12 @@ class Between:
         weight = np.clip((at - places[lower]) / (places[upper] - places[lower]), 0, 1)
         first, last = int(lower.min()), int(upper.max()) + 1
         slab = self.source.read((*window[:-1], slice(first, last)))
-        lower, upper = torch.from_numpy(lower - first), torch.from_numpy(upper - first)
         if self.labels:
-            nearest = torch.where(torch.from_numpy(weight) < 0.5, lower, upper)
-            return slab[..., nearest].contiguous()
+            nearest = np.where(weight < 0.5, lower, upper) - first
+            return slab[..., torch.from_numpy(nearest)].contiguous()
+        below, above = slab[..., torch.from_numpy(lower - first)], slab[..., torch.from_numpy(upper - first)]
         share = torch.from_numpy(weight)
-        blend = slab[..., lower].double() * (1 - share) + slab[..., upper].double() * share
+        blend = below.double() * (1 - share) + above.double() * share
         return blend.to(self.dtype).contiguous()
 
 
