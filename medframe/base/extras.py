@@ -13,6 +13,7 @@ _EXTRA_OF: dict[str, str | None] = {
     "PIL": None,
     "cupy": "cuda12",
     "gdcm": "dicom",
+    "highdicom": "dicom",
     "ignite": None,
     "isal": None,
     "itk": None,

@@ -1,6 +1,8 @@
 """DICOM segmentations: real ones equal their NRRD twins, ours are read by highdicom, frames go where they belong."""
 
+import pickle
 import shutil
+import sys
 import warnings
 
 import numpy as np
@@ -9,7 +11,16 @@ import pytest
 import torch
 from dicom_source import edit, write_multiframe, write_series
 
-from medframe.base.errors import BadArgument, BadFile, BadGeometry, BadLabel, MedframeError, TooLarge, WriteFailed
+from medframe.base.errors import (
+    BadArgument,
+    BadFile,
+    BadGeometry,
+    BadLabel,
+    MedframeError,
+    MissingPackage,
+    TooLarge,
+    WriteFailed,
+)
 from medframe.geometry import Space
 from medframe.image import Image, LabelMap
 from medframe.io import read, write
@@ -486,7 +497,7 @@ def test_wrong_options(tmp_path, segmented, case):
 
 def test_images_are_no_segmentations(tmp_path, segmented):
     label, _, folder = segmented
-    with pytest.raises(BadArgument, match="images are not"):
+    with pytest.raises(BadArgument, match="images are not written"):
         write(Image(label.data.float(), space=label.space), tmp_path / "x.dcm", source=folder, segments=["liver"])
     many = LabelMap(torch.cat([label.data, label.data]), space=label.space)
     with pytest.raises(BadLabel, match="labels 0 to 2"):
@@ -622,3 +633,36 @@ def test_codes_are_checked(parts):
 def test_regions_are_checked(parts):
     with pytest.raises(BadArgument):
         Region(**parts)
+
+
+def test_a_header_that_cannot_be_taken_over(tmp_path, segmented, monkeypatch):
+    label, _, folder = segmented
+
+    def encode(*_, **__):
+        raise ValueError("CANARY")
+
+    monkeypatch.setattr(pydicom.dataset.Dataset, "save_as", encode)
+    for content in ("segmentation", "structures"):
+        with pytest.raises(BadFile, match="found ValueError") as caught:
+            write(label, tmp_path / "x.dcm", source=folder, segments=["liver", "spleen"], content=content)
+        assert "CANARY" not in str(caught.value)
+    assert not (tmp_path / "x.dcm").exists()
+
+
+def test_without_highdicom_the_pip_line_is_told(tmp_path, segmented, monkeypatch):
+    label, _, folder = segmented
+    monkeypatch.setitem(sys.modules, "highdicom", None)
+    with pytest.raises(MissingPackage, match=r"medframe\[dicom\]"):
+        write(label, tmp_path / "x.dcm", source=folder, segments=["liver", "spleen"])
+    write(label, tmp_path / "x.dcm", source=folder, segments=["liver", "spleen"], content="structures")
+
+
+def test_lazily_read_objects_travel_to_workers(segmented):
+    label, path, folder = segmented
+    image = read(path, LabelMap, reference=folder)
+    assert torch.equal(pickle.loads(pickle.dumps(image)).data, label.data)
+
+
+def test_objects_of_strangers_are_read_in_a_child(segmented):
+    label, path, _ = segmented
+    assert torch.equal(read(path, LabelMap, untrusted=True).data, label.data)

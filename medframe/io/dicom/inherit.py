@@ -8,7 +8,7 @@ from typing import Any
 from medframe import __version__
 from medframe.base.extras import need
 from medframe.io.dicom.header import has, uid
-from medframe.io.dicom.source_series import SourceSeries
+from medframe.io.dicom.source_series import SourceSeries, refused
 
 _IMPLICIT = "1.2.840.10008.1.2"
 # of type 1 or 2 in the modules Patient and General Study, so an object without them is invalid
@@ -41,7 +41,10 @@ def inherit(source: SourceSeries, sop_class: str, modality: str, description: st
     out.StudyInstanceUID = uid(first, "StudyInstanceUID", source.path)
     for keyword in (*_PATIENT, *_STUDY, *_FURTHER):
         if has(first, keyword):
-            setattr(out, keyword, first.get(keyword))
+            try:
+                setattr(out, keyword, first.get(keyword))
+            except Exception as error:  # pydicom's text quotes the value, so it stays here
+                raise refused(source, f"{keyword}: {type(error).__name__}") from None
         elif keyword not in _FURTHER:
             setattr(out, keyword, "")
     out.InstanceCreationDate, out.InstanceCreationTime = stamped()

@@ -20,7 +20,7 @@ from medframe.io.dicom.quiet import quiet
 from medframe.io.dicom.regions import Region, regions_of
 from medframe.io.dicom.segmentation_write import segmentation as make_segmentation
 from medframe.io.dicom.series import read as read_series
-from medframe.io.dicom.source_series import Source, on_source, source_series
+from medframe.io.dicom.source_series import Source, on_source, refused, source_series
 from medframe.io.dicom.structures_write import structures as make_structures
 
 __all__ = ["read", "write"]
@@ -120,7 +120,7 @@ def write(
     """
     if not isinstance(image, LabelMap):
         raise BadArgument(
-            "label maps are written as DICOM objects, images are not",
+            "images are not written as DICOM, label maps are",
             where=path,
             found=type(image).__name__,
             due="a LabelMap",
@@ -166,7 +166,12 @@ def write(
             series_number=series_number,
         )
     with atomic_write(path, overwrite=overwrite) as stream, quiet():
-        made.save_as(stream, enforce_file_format=True)
+        try:
+            made.save_as(stream, enforce_file_format=True)
+        except (OSError, MemoryError):
+            raise
+        except Exception as error:  # whatever pydicom cannot encode; its text quotes values, so it stays here
+            raise refused(base, type(error).__name__) from None
 
 
 def _channels(

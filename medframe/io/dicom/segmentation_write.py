@@ -13,13 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medframe import __version__
-from medframe.base.errors import BadArgument, BadFile, BadLabel
+from medframe.base.errors import BadArgument, BadLabel, MedframeError
 from medframe.base.extras import need
 from medframe.io.dicom.header import bad_tag, has
 from medframe.io.dicom.organ_codes import SIDES, Code
 from medframe.io.dicom.quiet import quiet
 from medframe.io.dicom.regions import Region
-from medframe.io.dicom.source_series import SourceSeries
+from medframe.io.dicom.source_series import SourceSeries, refused
 
 Encoding = Literal["binary", "labelmap"]
 _PURPOSE = "write DICOM segmentations"
@@ -95,14 +95,10 @@ def segmentation(
                 specific_character_set="ISO_IR 192",
                 omit_empty_frames=bool(frames.any()),
             )
-        except (ValueError, TypeError, AttributeError, KeyError) as error:
-            raise BadFile(
-                "highdicom refuses the source series",
-                where=source.path,
-                found=type(error).__name__,  # its text may quote the header
-                due="a series that a segmentation can refer to",
-                mend="Check that the series is complete, or write the label map in another format.",
-            ) from None
+        except (MemoryError, MedframeError):
+            raise
+        except Exception as error:  # highdicom raises of every kind where a header displeases it
+            raise refused(source, type(error).__name__) from None
     return out
 
 

@@ -125,6 +125,17 @@ def on_source(image: Image, source: SourceSeries, where: Path) -> NDArray[Any]:
     )
 
 
+def refused(source: SourceSeries, found: str) -> BadFile:
+    """The error for a series whose header no object can be made from."""
+    return BadFile(
+        "no object can be made from the header of the source series",
+        where=source.path,
+        found=found,  # the class of an error, never its text, which may quote the header
+        due="a header whose patient and study can be taken over",
+        mend="Export the series again from its source, or write the label map in another format.",
+    )
+
+
 def _files(source: Source, where: Path) -> tuple[list[Path], Path]:
     if isinstance(source, (str, os.PathLike)):
         path = Path(source)

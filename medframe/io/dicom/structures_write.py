@@ -56,7 +56,7 @@ def structures(
         raise BadArgument("holes has no such value", found=repr(holes), due=", ".join(get_args(Holes)))
     item = need("pydicom.dataset", "write DICOM objects").Dataset
     frame = source.frame_of_reference
-    with quiet():
+    with quiet():  # values of the source are converted here
         out = inherit(source, STRUCTURES, "RTSTRUCT", description, series_number)
     out.StructureSetLabel = "medframe"
     out.StructureSetDate, out.StructureSetTime = stamped()
