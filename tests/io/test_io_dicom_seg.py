@@ -271,12 +271,15 @@ def theirs(folder, frames, kind, path, names=("a", "b"), **options):
 SYNTAXES = {
     "native": "1.2.840.10008.1.2.1",
     "RLE": "1.2.840.10008.1.2.5",
+    "JPEG 2000": "1.2.840.10008.1.2.4.90",
     "JPEG-LS": "1.2.840.10008.1.2.4.80",
 }
 
 
 @pytest.mark.parametrize("syntax", SYNTAXES)
 def test_fractions_are_probabilities(tmp_path, lattice, rng, syntax):
+    if syntax == "JPEG 2000":
+        pytest.importorskip("pylibjpeg", reason="pydicom writes JPEG 2000 through pylibjpeg alone")
     space = lattice((40, 36, 3))
     folder = write_series(tmp_path / "ct", space)
     k, j, i, s = np.meshgrid(*map(np.arange, (3, 36, 40, 2)), indexing="ij")
@@ -298,6 +301,21 @@ def test_fractions_are_probabilities(tmp_path, lattice, rng, syntax):
             read(path, LabelMap, threshold=wrong)
 
 
+def test_compressed_frames_are_checked_before_they_are_decoded(tmp_path, lattice, rng):
+    space = lattice((40, 36, 3))
+    folder = write_series(tmp_path / "ct", space)
+    fractions = rng.integers(0, 2, (3, 36, 40, 1)).astype(float)
+    path = theirs(folder, fractions, "FRACTIONAL", tmp_path / "f.dcm", ("a",), transfer_syntax_uid=SYNTAXES["RLE"])
+    data = path.read_bytes()
+    edit(path, lambda d: setattr(d, "Rows", 37))
+    with pytest.raises(MedframeError):
+        _ = read(path).data
+    path.write_bytes(data)
+    edit(path, lambda d: (setattr(d, "Rows", 60000), setattr(d, "Columns", 60000)))
+    with pytest.raises(TooLarge):
+        _ = read(path).data
+
+
 def test_overlapping_segments(tmp_path, lattice, rng):
     space = lattice((9, 8, 5))
     folder = write_series(tmp_path / "ct", space)
@@ -316,7 +334,7 @@ def test_overlapping_segments(tmp_path, lattice, rng):
     assert torch.equal(again.data, both.data)
     with pytest.raises(BadArgument, match="overlap"):
         read(path, LabelMap, overlap="last")
-    with pytest.raises(BadLabel, match=r"no such segment.*1: Vessel; 2: Lesion"):
+    with pytest.raises(BadLabel, match=r"no such region.*1: Vessel; 2: Lesion"):
         read(path, LabelMap, segments=["Bone"])
 
 

@@ -191,7 +191,7 @@ def test_overlap_names_the_regions(structures):
     assert both.meta["labels"] == {"0/1": "Heart", "1/1": "Lung", "2/1": "Cord"}
     assert both.data.sum((1, 2, 3)).tolist() == [25, 25, 1]
     assert read(path, LabelMap, reference=space, rois=["Cord", "Heart"]).data.unique().tolist() == [0, 1, 2]
-    with pytest.raises(BadLabel, match=r"no such region.*'Spleen'.*1: Heart; 2: Lung; 3: Cord"):
+    with pytest.raises(BadLabel, match=r"no such region.*rois='Spleen'.*1: Heart; 2: Lung; 3: Cord"):
         read(path, LabelMap, reference=space, rois=["Spleen"])
     for rois in ([], "Heart", ["Heart", 1]):
         with pytest.raises(BadArgument):

@@ -10,12 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medframe.base.errors import BadArgument, BadLabel
-from medframe.io.dicom.quiet import quiet
 from medframe.io.stored import Block
 
 Overlap = Literal["error", "channels"]
 Mask = tuple[int, tuple[Any, ...], NDArray[np.bool_]]  # number of the region, where in the volume, its voxels there
-_SHOWN = 64
 
 
 def check_overlap(overlap: str, where: Path) -> None:
@@ -27,16 +25,6 @@ def check_overlap(overlap: str, where: Path) -> None:
 def channels_of(names: Sequence[str]) -> dict[str, str]:
     """How `meta` names channels of zeros and ones: "channel/value", as in NRRD segmentations."""
     return {f"{channel}/1": name for channel, name in enumerate(names)}
-
-
-def shown_name(item: Any, keyword: str, otherwise: str) -> str:
-    """The name of a region: one line of at most 64 printable characters."""
-    try:
-        with quiet():
-            found = str(item.get(keyword, "") or "")
-    except Exception:  # an undecodable name is none
-        found = ""
-    return "".join(c for c in found if c.isprintable()).strip()[:_SHOWN] or otherwise
 
 
 def stacked(

@@ -186,6 +186,10 @@ class PixelReader:
             block = self._decoded(stored, frame.index)[:, rows]
         return _clean(block, stored.encoding)
 
+    def compressed(self, stored: Stored, index: int) -> Block:
+        """Stored values of a compressed frame, (samples, rows, columns); see `read` for what is raised."""
+        return _clean(self._decoded(stored, index), stored.encoding)
+
     def _native(self, stored: Stored, index: int, rows: slice) -> Block:
         encoding, block = stored.encoding, stored.block
         dtype = encoding.dtype.newbyteorder(">") if stored.syntax == _BIG else encoding.dtype

@@ -17,12 +17,14 @@ from numpy.typing import NDArray
 from medframe.base.errors import BadArgument, BadGeometry, BadLabel, shown_path
 from medframe.base.sizes import check_size
 from medframe.image import Image, LabelMap
-from medframe.io.dicom.frame_planes import groups_of, inner, planes_of, thickness_of
-from medframe.io.dicom.header import bad_tag, code, read_header, sequence, uid, whole
-from medframe.io.dicom.overlap import Mask, Overlap, channels_of, check_overlap, shown_name, stacked
+from medframe.io.dicom.frame_planes import planes_of, thickness_of
+from medframe.io.dicom.header import bad_tag, code, read_header, uid, whole
+from medframe.io.dicom.named import chosen
+from medframe.io.dicom.overlap import Mask, Overlap, channels_of, check_overlap, stacked
 from medframe.io.dicom.placing import Placing, place, smallest_lattice
 from medframe.io.dicom.reference import Reference, lattice_of
 from medframe.io.dicom.segment_frames import FrameFacts, frame_facts, frames_of
+from medframe.io.dicom.segments import segment_of_frames, segments_of
 from medframe.io.raw import Whole
 from medframe.io.reading import stamp_of
 from medframe.io.stored import Block, Stored
@@ -45,15 +47,6 @@ _TAGS = (
     "PerFrameFunctionalGroupsSequence",
 )
 _TYPES = ("BINARY", "FRACTIONAL", "LABELMAP")
-_NO_SEGMENT = 0
-
-
-@dataclass(frozen=True)
-class _Segment:
-    # one segment of the file
-    number: int
-    name: str
-    about: dict[str, Any]
 
 
 def read(
@@ -102,10 +95,10 @@ def read(
     if way not in _TYPES:
         raise bad_tag(path, "SegmentationType", repr(way), ", ".join(_TYPES))
     _check_options(way, labels, threshold, path)
-    found = _segments(dataset, path)
-    chosen = _chosen(found, segments, path)
+    found = segments_of(dataset, path)
+    picked = chosen(found, segments, "segments", path)
     facts = frame_facts(dataset, path, way)
-    numbers = _frame_segments(dataset, path, way, found)
+    numbers = segment_of_frames(dataset, path, way, found)
     planes = planes_of(dataset, path)
     notes: list[str] = []
     if reference is None:
@@ -119,21 +112,21 @@ def read(
     placing = place(planes, space, path, clip=clip)
     _check_distinct(numbers, placing, path)
     many = overlap == "channels" or not labels
-    values = tuple(range(1, len(chosen) + 1)) if segments is not None else tuple(s.number for s in chosen)
+    values = tuple(range(1, len(picked) + 1)) if segments is not None else tuple(s.number for s in picked)
     columns, rows, slices = space.shape
-    shape = (len(chosen) if many else 1, columns, rows, slices)
+    shape = (len(picked) if many else 1, columns, rows, slices)
     fractions = way == "FRACTIONAL" and not labels
     dtype = "f4" if fractions else "u1" if many or max(values) < 256 else "u2"
     check_size(shape, np.dtype(dtype).itemsize, where=path)
-    names = tuple(s.name for s in chosen)
+    names = tuple(s.name for s in picked)
     plan = _Plan(
         way,
         facts,
         placing,
         numbers,
-        {s.number: k for k, s in enumerate(chosen)},
+        {s.number: k for k, s in enumerate(picked)},
         frozenset(s.number for s in found),
-        (1,) * len(chosen) if many else values,
+        (1,) * len(picked) if many else values,
         names,
         threshold,
         whole(dataset, "MaximumFractionalValue", path, 1, least=1),
@@ -144,7 +137,7 @@ def read(
         "format": "DICOM SEG",
         "dtype": np.dtype(dtype).name,
         "labels": channels_of(names) if many else {str(v): n for v, n in zip(values, names, strict=True)},
-        "segments": tuple(s.about for s in chosen),
+        "segments": tuple(s.about for s in picked),
         "notes": tuple(notes),
     }
     stored = Stored(dtype, shape, labels=labels, classes=classes if labels else None, c_order=True)
@@ -178,74 +171,6 @@ def _check_options(way: str, labels: bool, threshold: float | None, path: Path) 
             due="a threshold",
             mend="Read it as an Image for the fractions, or with threshold=0.5 for labels.",
         )
-
-
-def _segments(dataset: Any, path: Path) -> list[_Segment]:
-    found: dict[int, _Segment] = {}
-    for item in sequence(dataset, "SegmentSequence", path):
-        number = whole(item, "SegmentNumber", path, least=0)
-        if number in found:
-            raise bad_tag(path, "SegmentNumber", f"{number} twice", "once for each segment")
-        if number == _NO_SEGMENT:  # label map objects may describe their background
-            continue
-        name = shown_name(item, "SegmentLabel", f"Segment {number}")
-        about: dict[str, Any] = {"number": number, "name": name}
-        for key, keyword in (
-            ("type", "SegmentedPropertyTypeCodeSequence"),
-            ("category", "SegmentedPropertyCategoryCodeSequence"),
-        ):
-            coded = sequence(item, keyword, path)[:1]
-            about[key] = _coded(coded[0]) if coded else None
-            if key == "type" and coded:
-                sides = sequence(coded[0], "SegmentedPropertyTypeModifierCodeSequence", path)
-                about["modifiers"] = tuple(_coded(side) for side in sides)
-        about["algorithm_type"] = code(item, "SegmentAlgorithmType")
-        found[number] = _Segment(number, name, about)
-    if not found:
-        raise bad_tag(path, "SegmentSequence", "no segment", "at least one")
-    return [found[number] for number in sorted(found)]
-
-
-def _coded(item: Any) -> dict[str, str]:
-    keywords = {"value": "CodeValue", "scheme": "CodingSchemeDesignator", "meaning": "CodeMeaning"}
-    return {key: shown_name(item, keyword, "") for key, keyword in keywords.items()}
-
-
-def _chosen(found: list[_Segment], wanted: Sequence[str | int] | None, path: Path) -> list[_Segment]:
-    if wanted is None:
-        return found
-    if isinstance(wanted, str | int) or not wanted:
-        raise BadArgument("segments is a list", where=path, found=repr(wanted), due='such as segments=["Liver"]')
-    out: list[_Segment] = []
-    for one in wanted:
-        fitting = [s for s in found if (s.number if isinstance(one, int) else s.name) == one]
-        if len(fitting) != 1:
-            listed = "; ".join(f"{s.number}: {s.name}" for s in found[:12]) + ("; ..." if len(found) > 12 else "")
-            raise BadLabel(
-                "several segments have this name" if fitting else "no such segment",
-                where=path,
-                found=repr(one),
-                due=listed,
-                mend="Name a segment as the file does, or give its number.",
-            )
-        if fitting[0] in out:
-            raise BadArgument("a segment is asked for twice", where=path, found=repr(one), due="each once")
-        out += fitting
-    return out
-
-
-def _frame_segments(dataset: Any, path: Path, way: str, found: list[_Segment]) -> tuple[int, ...]:
-    groups = groups_of(dataset, path)
-    if way == "LABELMAP":
-        return (_NO_SEGMENT,) * len(groups)
-    known = {s.number for s in found}
-    numbers = []
-    for group in groups:
-        number = whole(inner(group, "SegmentIdentificationSequence", path), "ReferencedSegmentNumber", path)
-        if number not in known:
-            raise bad_tag(path, "ReferencedSegmentNumber", number, f"a number of the {len(known)} segments described")
-        numbers.append(number)
-    return tuple(numbers)
 
 
 def _check_distinct(numbers: tuple[int, ...], placing: Placing, path: Path) -> None:
