@@ -107,8 +107,8 @@ def dataset_of(elements: dict[Any, Any], *, implicit: bool, little: bool) -> Any
     dataset = need("pydicom.dataset", "read DICOM files").Dataset(elements)
     encoding: Any = charset.default_encoding
     named = elements.get(CHARACTER_SET)
-    if named is not None and named.value:
-        names = [name.strip(" \0") for name in named.value.decode("latin-1").split("\\")]
+    if named is not None:
+        names = [name.strip(" \0") for name in (named.value or b"").decode("latin-1").split("\\")]
         encoding = charset.convert_encodings(names if len(names) > 1 else names[0])
     dataset.set_original_encoding(implicit, little, encoding)
     return dataset
