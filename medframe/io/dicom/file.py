@@ -12,17 +12,17 @@ import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from medframe.base.errors import BadFile, TooLarge, shown_path
 from medframe.base.extras import need
 from medframe.base.sizes import check_size
+from medframe.io.dicom.elements import LONG, UNDEFINED, Unusual, dataset_of, walk_elements
 from medframe.io.gzip_stream import check_packed, inflate
 from medframe.io.raw import check_stamp
 from medframe.io.reading import Stamp, reading, stamp_of
 
 HEADER_LIMIT = 64 << 20  # bytes that come before the pixels; enhanced objects of 10,000 frames stay below half of it
-UNDEFINED = 0xFFFFFFFF
 RAW_DEFLATE = -15  # window bits that mean: no wrapper, and so no checksum
 IMPLICIT, EXPLICIT, DEFLATED, BIG = (f"1.2.840.10008.1.2{end}" for end in ("", ".1", ".1.99", ".2"))
 NATIVE = (IMPLICIT, EXPLICIT, DEFLATED, BIG)  # pixels as plain numbers
@@ -30,7 +30,6 @@ NATIVE = (IMPLICIT, EXPLICIT, DEFLATED, BIG)  # pixels as plain numbers
 _PREAMBLE = 128
 _PIXELS = {0x7FE00008: "FloatPixelData", 0x7FE00009: "DoubleFloatPixelData", 0x7FE00010: "PixelData"}
 _PIECE = 1 << 16
-_LONG = {b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV"}
 _DAMAGED = "The file is damaged or no DICOM file; copy it again from its source."
 
 
@@ -100,7 +99,7 @@ def open_dicom(path: str | os.PathLike[str], tags: Iterable[int] | None = None) 
         raise BadFile(
             "the file is empty", where=path, found="0 bytes", due="a DICOM file", mend="Copy it again from its source."
         )
-    wanted = None if tags is None else list(tags)
+    wanted = None if tags is None else frozenset(tags)
     with (
         reading(path),
         open(path, "rb") as file,
@@ -173,7 +172,7 @@ def _pydicom(module: str) -> Any:
     return need(f"pydicom.{module}", "read DICOM files")
 
 
-def _parse(stream: Any, path: Path, tags: list[int] | None) -> tuple[Any, str, PixelBlock | None]:
+def _parse(stream: Any, path: Path, tags: frozenset[int] | None) -> tuple[Any, str, PixelBlock | None]:
     reader = _pydicom("filereader")
     head = stream[: _PREAMBLE + 12]
     if head[_PREAMBLE : _PREAMBLE + 4] == b"DICM":
@@ -186,10 +185,15 @@ def _parse(stream: Any, path: Path, tags: list[int] | None) -> tuple[Any, str, P
             due="a DICOM file",
             mend=_DAMAGED,
         )
-    meta = reader.read_dataset(stream, False, True, stop_when=lambda tag, _vr, _length: tag >> 16 != 2)
-    raw = meta.get_item(0x00020010).value if 0x00020010 in meta else b""
+    first = stream.tell()
+    try:
+        group2, _, start = walk_elements(stream, stream, first, implicit=False, little=True, tags=None, stop=2)
+    except Unusual:
+        stream.seek(first)
+        group2 = reader.read_dataset(stream, False, True, stop_when=lambda tag, _vr, _length: tag >> 16 != 2)
+        start = stream.tell()
+    raw = group2[0x00020010].value if 0x00020010 in group2 else b""
     syntax = (raw if isinstance(raw, str) else raw.decode("ascii", "replace")).rstrip("\0 ")
-    start = stream.tell()
     if not syntax:
         syntax = _guessed(stream[start : start + 8])
     if syntax not in known_syntaxes():
@@ -200,28 +204,44 @@ def _parse(stream: Any, path: Path, tags: list[int] | None) -> tuple[Any, str, P
             due="a transfer syntax of the DICOM standard",
             mend="The file is damaged or of a vendor's own kind; export it again as Explicit VR Little Endian.",
         )
-    source: IO[bytes] | Any = stream
+    source = buffer = stream
     deflated = syntax == DEFLATED
     if deflated:
-        source = io.BytesIO(_inflated_header(stream, start, path))
+        buffer = _inflated_header(stream, start, path)
+        source = io.BytesIO(buffer)
+    implicit, little, begin = syntax == IMPLICIT, syntax != BIG, 0 if deflated else start
+    try:
+        found, stopped, at = walk_elements(
+            source, buffer, begin, implicit=implicit, little=little, tags=tags, stop=_PIXELS
+        )
+        dataset = dataset_of(found, implicit=implicit, little=little)
+    except Unusual:
+        source.seek(begin)
+        dataset, stopped, at = _by_pydicom(source, implicit, little, tags)
+    if stopped is None:
+        if deflated and at >= HEADER_LIMIT:
+            raise _too_long(path)
+        return dataset, syntax, None
+    tag, vr, length = stopped
+    offset = at + (12 if vr is not None and vr.encode() in LONG else 8)
+    block = PixelBlock(_PIXELS[tag], offset, None if length == UNDEFINED else length, start if deflated else None)
+    return dataset, syntax, block
+
+
+def _by_pydicom(
+    source: Any, implicit: bool, little: bool, tags: frozenset[int] | None
+) -> tuple[Any, tuple[int, str | None, int] | None, int]:
     found: list[tuple[int, str | None, int]] = []
 
     def at_pixels(tag: int, vr: str | None, length: int) -> bool:
         if int(tag) in _PIXELS:
             found.append((int(tag), vr, length))
-            return True
-        return False
+        return bool(found)
 
     kept = None if tags is None else [_pydicom("tag").BaseTag(tag) for tag in tags]
-    dataset = reader.read_dataset(source, syntax == IMPLICIT, syntax != BIG, stop_when=at_pixels, specific_tags=kept)
-    if not found:
-        if deflated and source.tell() >= HEADER_LIMIT:
-            raise _too_long(path)
-        return dataset, syntax, None
-    tag, vr, length = found[-1]
-    offset = source.tell() + (12 if vr is not None and vr.encode() in _LONG else 8)
-    block = PixelBlock(_PIXELS[tag], offset, None if length == UNDEFINED else length, start if deflated else None)
-    return dataset, syntax, block
+    read_dataset = _pydicom("filereader").read_dataset
+    dataset = read_dataset(source, implicit, little, stop_when=at_pixels, specific_tags=kept)
+    return dataset, found[-1] if found else None, source.tell()
 
 
 def _bare(head: bytes) -> bool:

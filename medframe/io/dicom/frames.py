@@ -245,10 +245,11 @@ def frames_of(opened: DicomFile, *, flat: bool = False) -> list[Frame]:
             due="a position for each frame",
             mend="Clips and planes without geometry are no volume; nothing is invented for them.",
         )
+    shown = shown_path(path)
     groups = own or [None] * (1 if offsets is None else len(offsets))
     frames = []
     for index, group in enumerate(groups):
-        view = _View(dataset, shared, group, path, index if stored.frames > 1 else None)
+        view = _View(dataset, shared, group, shown if stored.frames == 1 else f"{shown}, frame {index + 1}")
         offset = 0.0 if offsets is None else offsets[index]
         plane = _flat(view, stored.encoding) if flat else _plane(view, stored.encoding, offset)
         frames.append(_frame(view, stored, index, plane))
@@ -274,17 +275,11 @@ class _View:
     dataset: Any
     shared: Any
     own: Any
-    path: Path
-    index: int | None
-
-    @property
-    def where(self) -> str:
-        shown = shown_path(self.path)
-        return shown if self.index is None else f"{shown}, frame {self.index + 1}"
+    where: str
 
     def holder(self, group: str, keyword: str) -> Any:
         """The dataset that holds an element, the nearest to the frame; the top level where none does."""
-        if group:
+        if group and (self.own is not None or self.shared is not None):
             for part in (self.own, self.shared):
                 item = None if part is None else next(iter(sequence(part, group, self.where)), None)
                 if item is not None and has(item, keyword):

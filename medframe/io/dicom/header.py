@@ -12,7 +12,7 @@ import os
 import re
 import struct
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, cast
 
 from medframe.base.errors import BadArgument, BadFile, shown_path
 from medframe.base.extras import need
@@ -93,15 +93,13 @@ def tag_of(keyword: str) -> int:
     found = _dictionary().tag_for_keyword(keyword)
     if found is None:
         raise BadArgument("DICOM has no such element", found=keyword, due="a keyword such as PixelSpacing")
-    return int(found)
+    return cast(int, need("pydicom.tag", "read DICOM files").BaseTag(found))  # what a dataset looks up fastest
 
 
 def has(dataset: Any, keyword: str) -> bool:
     """Whether an element is there and not empty."""
-    tag = tag_of(keyword)
-    if tag not in dataset:
-        return False
-    value = dataset.get_item(tag).value
+    item = dataset.get_item(tag_of(keyword))
+    value = None if item is None else item.value
     return value is not None and (not hasattr(value, "__len__") or len(value) > 0)
 
 

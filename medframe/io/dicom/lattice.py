@@ -6,6 +6,7 @@ row (over columns), j down a column (over rows), k along the normal, which is th
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,16 +58,16 @@ class Plane:
     def __post_init__(self) -> None:
         for name, count in (("position", 3), ("orientation", 6), ("pixel_spacing", 2)):
             values = tuple(float(v) for v in getattr(self, name))
-            if len(values) != count or not np.isfinite(values).all():
+            if len(values) != count or not all(map(math.isfinite, values)):
                 raise _bad(self.where, f"the {name} of an image is invalid", values, f"{count} finite numbers")
             object.__setattr__(self, name, values)
         if min(self.pixel_spacing) <= 0:
             raise _bad(self.where, "the pixel spacing is invalid", self.pixel_spacing, "PixelSpacing above 0 mm")
         if min(self.rows, self.columns) < 1:
             raise _bad(self.where, "an image has no pixels", f"{self.rows} x {self.columns}", "rows and columns")
-        along, down = np.array(self.orientation).reshape(2, 3)
-        square = abs(float(along @ down)) <= _UNIT
-        if not square or any(abs(float(np.linalg.norm(v)) - 1) > _UNIT for v in (along, down)):
+        along, down = self.orientation[:3], self.orientation[3:]
+        square = abs(sum(a * d for a, d in zip(along, down, strict=True))) <= _UNIT
+        if not square or any(abs(math.hypot(*v) - 1) > _UNIT for v in (along, down)):
             raise _bad(
                 self.where,
                 "the orientation is invalid",
@@ -336,16 +337,20 @@ def _gap(stack: _Sorted) -> BadGeometry:
 def _same(one: Plane, other: Plane) -> bool:
     return (
         (one.rows, one.columns) == (other.rows, other.columns)
-        and bool(np.allclose(one.orientation, other.orientation, rtol=0, atol=_SAME_DIRECTION))
-        and bool(np.allclose(one.pixel_spacing, other.pixel_spacing, rtol=1e-4, atol=0))
+        and _same_direction(one, other)
+        and all(abs(a - b) <= 1e-4 * b for a, b in zip(one.pixel_spacing, other.pixel_spacing, strict=True))
     )
+
+
+def _same_direction(one: Plane, other: Plane) -> bool:
+    return all(abs(a - b) <= _SAME_DIRECTION for a, b in zip(one.orientation, other.orientation, strict=True))
 
 
 def kind(plane: Plane, other: Plane) -> str:
     """In which way a plane differs from another, in words."""
     if (plane.rows, plane.columns) != (other.rows, other.columns):
         return f"{plane.rows} x {plane.columns} pixels"
-    if not np.allclose(plane.orientation, other.orientation, rtol=0, atol=_SAME_DIRECTION):
+    if not _same_direction(plane, other):
         return f"orientation {_numbers(plane.orientation)}"
     return f"pixel spacing {_numbers(plane.pixel_spacing)} mm"
 
