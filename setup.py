@@ -53,7 +53,7 @@ CORE = [
     "matplotlib>=3.9",
     "pillow>=11",
 ]
-DICOM = ["highdicom>=0.27", "python-gdcm>=3", "pyjpegls>=1.5", "pylibjpeg-openjpeg>=2.4"]
+DICOM = ["highdicom>=0.27", "python-gdcm>=3", "pyjpegls>=1.5", "pylibjpeg>=2", "pylibjpeg-openjpeg>=2.4"]
 ZARR = ["zarr>=3"]
 WSI = ["tifffile>=2025.1", "openslide-python>=1.4", "openslide-bin>=4"]
 DOCS = ["sphinx>=8", "furo", "myst-nb>=1.2", "jupytext>=1.16"]

@@ -13,6 +13,8 @@ _EXTRA_OF: dict[str, str | None] = {
     "PIL": None,
     "SimpleITK": None,
     "cupy": "cuda12",
+    "gdcm": "dicom",
+    "highdicom": "dicom",
     "ignite": None,
     "isal": None,
     "itk": None,

@@ -11,6 +11,7 @@ from medframe.data.listing import by_channel, case_ids, listed
 from medframe.data.records import Record, check_unique
 from medframe.io import FORMATS, known_suffixes
 
+_SLICES = tuple(suffix for known in FORMATS if known.folders for suffix in known.suffixes)
 _LOOK = 50  # files of a folder looked into for DICOM's magic; DICOM files often have no suffix
 
 
@@ -73,7 +74,7 @@ def images_below(path: str | os.PathLike[str]) -> list[Path]:
         whole = [name for name in below if _is_image(here / name)]
         found += [here / name for name in whole]
         below[:] = sorted(name for name in below if name not in whole and not name.startswith("."))
-        found += [p for p in listed(here) if p.is_file() and not p.name.lower().endswith(".dcm")]
+        found += [p for p in listed(here) if p.is_file() and not _is_slice(p)]
     if not found:
         raise BadDataset(
             "the folder holds no images", where=path, found="no file of a known kind", due=known_suffixes()
@@ -88,11 +89,11 @@ def _is_image(folder: Path) -> bool:
     reads_folders = [f for f in FORMATS if f.folders]
     if any(folder.name.lower().endswith(s) for f in reads_folders for s in f.suffixes):
         return True
-    return bool(reads_folders) and _holds_dicom(folder) and not any(p.suffix != ".dcm" for p in listed(folder))
+    return bool(reads_folders) and _holds_dicom(folder) and all(_is_slice(p) for p in listed(folder))
 
 
 def _in_folder(folder: Path) -> list[Path]:
-    images = [path for path in listed(folder) if not path.name.lower().endswith(".dcm")]
+    images = [path for path in listed(folder) if not _is_slice(path)]
     if images:
         return images
     if _holds_dicom(folder):
@@ -108,8 +109,13 @@ def _holds_dicom(folder: Path) -> bool:
     return any(_is_dicom(path) for path in files[:_LOOK])
 
 
+def _is_slice(path: Path) -> bool:
+    """Whether a file bears the name of a part of an image that is a folder."""
+    return path.name.lower().endswith(_SLICES)
+
+
 def _is_dicom(path: Path) -> bool:
-    if path.suffix.lower() == ".dcm":
+    if _is_slice(path):
         return True
     try:
         with open(path, "rb") as stream:

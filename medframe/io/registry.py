@@ -44,6 +44,7 @@ FORMATS: tuple[Format, ...] = (
     Format("NIfTI", (".nii", ".nii.gz", ".hdr", ".img", ".hdr.gz", ".img.gz"), "medframe.io.nifti"),
     Format("NRRD", (".nrrd", ".nhdr"), "medframe.io.nrrd"),
     Format("MetaImage", (".mha", ".mhd"), "medframe.io.metaimage"),
+    Format("DICOM", (".dcm", ".dicom", ".ima"), "medframe.io.dicom", package="pydicom", folders=True),
     Format("array", (".npy", ".npz", ".safetensors"), "medframe.io.arrays"),
     Format("picture", (".png", ".jpg", ".jpeg", ".bmp"), "medframe.io.pictures", package="PIL"),
     Format("TIFF", (".tif", ".tiff"), "medframe.io.tiff", package="tifffile"),

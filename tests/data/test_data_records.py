@@ -294,6 +294,9 @@ def test_find_images_finds_dicom(tmp_path):
         (tmp_path / series / "0001").write_bytes(bytes(128) + b"DICM")
     assert names(find_images(tmp_path)) == [("s1", ["s1"]), ("s2", ["s2"])]
     assert names(find_images(tmp_path / "s1")) == [("s1", ["s1"])]
+    touch(tmp_path, "s3/IM1.IMA")
+    (tmp_path / "s3" / "IM1.IMA").write_bytes(bytes(128) + b"DICM")
+    assert names(find_images(tmp_path / "s3")) == [("s3", ["s3"])]
 
 
 def test_find_images_faults(tmp_path):
