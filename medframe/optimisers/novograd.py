@@ -18,8 +18,8 @@ class Novograd(torch.optim.Optimizer):
         m <- beta1 m + g / (sqrt(v) + eps) + decay w
         w <- w - lr m
 
-    v is one number for each tensor (the first squared norm is taken whole), so the state is half of Adam's, and a layer moves
-    by about `lr` whatever the size of its gradients.
+    v is one number for each tensor (the first squared norm is taken whole), so the state is half of Adam's, and a layer
+    moves by about `lr` whatever the size of its gradients.
 
     B. Ginsburg et al., "Stochastic gradient methods with layer-wise adaptive moments for training of deep networks",
     2019, arXiv:1905.11286; with `amsgrad` S. J. Reddi, S. Kale, S. Kumar, "On the convergence of Adam and beyond",
