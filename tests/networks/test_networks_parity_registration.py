@@ -73,7 +73,7 @@ def test_voxelmorph(spatial_dims, steps):
 
 
 def test_voxelmorph_at_half_the_size():
-    # without integration: the source doubles velocities where sizes are halved, and so integrates four times too far
+    # without integration: the source doubles velocities where sizes are halved, and composes four times too far away
     options = UNETS["pooled"]
     theirs = nets.VoxelMorph(nets.VoxelMorphUNet(3, 2, **options), 0, half_res=True)
     ours = VoxelMorph(3, backbone=VoxelMorphUNet(3, 2, **options), integration_steps=0, half_res=True)

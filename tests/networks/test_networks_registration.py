@@ -72,6 +72,20 @@ def test_the_negative_velocity_is_the_way_back_and_nothing_folds():
     assert jacobian[4:-4, 4:-4].min() > 0  # at the edge displacements break off
 
 
+def test_half_the_size_integrates_the_same_velocity():
+    # a field that grows from the centre tells steps of one voxel from steps of two
+    n, rate = 40, torch.tensor([[0.25, -0.15], [0.1, 0.2]], dtype=torch.float64)
+    places = torch.arange(n, dtype=torch.float64) - (n - 1) / 2
+    away = torch.stack(torch.meshgrid(places, places, indexing="ij"))
+    velocity = torch.einsum("ij,jhw->ihw", rate, away)[None]
+    due = torch.einsum("ij,jhw->ihw", torch.linalg.matrix_exp(rate) - torch.eye(2), away)
+    middle = (..., slice(12, 28), slice(12, 28))
+    assert (due[middle] - velocity[0][middle]).abs().max() > 0.2
+    for half_res in (False, True):
+        found = VoxelMorph(2, integration_steps=10, half_res=half_res).displacement(velocity)
+        torch.testing.assert_close(found[0][middle], due[middle], rtol=0, atol=0.01)
+
+
 class Constant(nn.Module):
     """A backbone that answers with one velocity everywhere."""
 

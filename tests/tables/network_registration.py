@@ -114,7 +114,6 @@ ROWS = [
         parameters=None,
         shapes=lambda b: [(b, 3, 8, 8, 12)],
         wakes=True,
-        trains=0.25,  # with the coarsest level alone, the decoder of this one has no stage and the encoder no skips
     ),
     Row(
         "global-net-2d",

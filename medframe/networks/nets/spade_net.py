@@ -50,8 +50,9 @@ class SPADENet(nn.Module):
     """Image synthesis from one-hot labels: `network(x, labels)` gives an image, and a latent mean and log-variance.
 
     An encoder reads the manner of `x` into a vector; a decoder makes an image that shows the labels in that manner.
-    While training the vector is drawn, in evaluation it is the mean; `decode(labels)` draws it from the prior. For the
-    Kullback-Leibler term of the loss, `-0.5 * (1 + log_variance - mean**2 - log_variance.exp()).sum(1)`.
+    While training the vector is drawn, in evaluation it is the mean; `decode(labels, z)` takes any, such as one drawn
+    from the standard normal distribution. The loss has a Kullback-Leibler term beside it,
+    `-0.5 * (1 + log_variance - mean**2 - log_variance.exp()).sum(1)`.
 
     T. Park, M. Liu, T. Wang, J. Zhu, "Semantic image synthesis with spatially-adaptive normalization", CVPR 2019,
     doi:10.1109/CVPR.2019.00244.
@@ -79,7 +80,7 @@ class SPADENet(nn.Module):
         >>> network = SPADENet(2, 1, 1, 3, input_shape=16, channels=(4, 8), z_dim=6, spade_intermediate_channels=4)
         >>> labels = torch.zeros(2, 3, 16, 16)
         >>> image, mean, log_variance = network(torch.zeros(2, 1, 16, 16), labels)
-        >>> image.shape, mean.shape, network.decode(labels).shape
+        >>> image.shape, mean.shape, network.decode(labels, torch.zeros(2, 6)).shape
         (torch.Size([2, 1, 16, 16]), torch.Size([2, 6]), torch.Size([2, 1, 16, 16]))
     """
 
@@ -145,8 +146,8 @@ class SPADENet(nn.Module):
         h = self.encoder(x).flatten(1)
         return self.fc_mu(h), self.fc_var(h)
 
-    def decode(self, labels: Tensor, z: Tensor | None = None) -> Tensor:
-        """An image that shows labels (B, label_nc, *input_shape), in the manner of z (B, z_dim) or of a drawn one."""
+    def decode(self, labels: Tensor, z: Tensor) -> Tensor:
+        """An image that shows labels (B, label_nc, *input_shape), in the manner of z (B, z_dim)."""
         if tuple(labels.shape[1:]) != (self.label_nc, *self.input_shape):
             raise BadArgument(
                 "the label map that guides does not fit",
@@ -154,8 +155,10 @@ class SPADENet(nn.Module):
                 due=f"(batch, {self.label_nc}, {', '.join(map(str, self.input_shape))})",
                 mend="Make it one-hot first: one channel for each label.",
             )
-        if z is None:
-            z = torch.randn(labels.shape[0], self.z_dim, device=labels.device, dtype=self.fc.weight.dtype)
+        if tuple(z.shape) != (labels.shape[0], self.z_dim):
+            raise BadArgument(
+                "the vector does not fit", found=f"shape {tuple(z.shape)}", due=f"({labels.shape[0]}, {self.z_dim})"
+            )
         x = self.fc(z).reshape(-1, *self.coarse)
         for block in self.decoder:
             x = self.up(block(x, labels))
