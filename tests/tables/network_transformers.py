@@ -76,7 +76,8 @@ ROWS = [
     Row(
         "swin-unetr-2d",
         SwinUNETR,
-        dims(2, 1, 3, feature_size=6, num_heads=(1, 2, 3, 6), window_size=4, merging="mergingv2", use_v2=True),
+        dims(2, 1, 3, feature_size=6, num_heads=(1, 2, 3, 6), window_size=4, merging="mergingv2", use_v2=True)
+        | {"depths": (2, 1, 1, 1)},
         size=(64, 96),
         multiple=(32, 32),
         parameters=None,
