@@ -13,7 +13,6 @@ def block(size, mlp, bias):
 
 
 DECODER = {"decoder_hidden_size": 12, "decoder_mlp_dim": 16, "decoder_num_heads": 2, "decoder_num_layers": 1}
-MASKED = "it counts the hidden patches in the data; its encoder exports as a ViT"
 SMALL = {"hidden_size": 12, "mlp_dim": 16, "num_heads": 2}
 
 ROWS = [
@@ -60,7 +59,6 @@ ROWS = [
         multiple=None,
         parameters=None,
         shapes=lambda batch: [(batch, 6, 64), (batch, 6)],
-        exports=MASKED,
     ),
     Row(
         "mae-vit-3d",
@@ -71,7 +69,6 @@ ROWS = [
         multiple=None,
         parameters=None,
         shapes=lambda batch: [(batch, 4, 2048), (batch, 4)],
-        exports=MASKED,
     ),
     Row(
         "swin-unetr-2d",
