@@ -80,7 +80,6 @@ ROWS = [
         parameters=None,
         extra=lambda b: (steps(b), noise(b, 1, 16, 24)),
         shapes=lambda b: [(b, 8, 16, 24), (b, 8, 16, 24), (b, 8, 8, 12), (b, 16, 8, 12), (b, 16, 8, 12)],
-        exports="its answers are a list and a tensor",
         wakes=True,
     ),
     Row(
@@ -161,7 +160,6 @@ ROWS = [
         parameters=None,
         extra=lambda b: (steps(b), noise(b, 1, 4, 8, 8)),
         shapes=lambda b: [(b, 8, 4, 8, 8), (b, 8, 4, 8, 8), (b, 8, 2, 4, 4), (b, 16, 2, 4, 4), (b, 16, 2, 4, 4)],
-        exports="its answers are a list and a tensor",
         wakes=True,
     ),
     Row(

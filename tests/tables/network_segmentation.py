@@ -119,7 +119,6 @@ ROWS = [
         None,
         None,
         shapes=logits_and_loss(2, (16, 32)),
-        exports="chance in its loss while training is torch's own",
     ),
     Row(
         "segresnet-vae-3d",
@@ -130,7 +129,6 @@ ROWS = [
         None,
         None,
         shapes=logits_and_loss(2, (16, 16, 16)),
-        exports="chance in its loss while training is torch's own",
     ),
     Row("vnet-2d", VNet, dims(2, 1, 2), (48, 48), (16, 16), None),
     Row("vnet-3d", VNet, dims(3, 1, 2, init_filters=4, act="relu"), (48, 48, 32), (16, 16, 16), None),

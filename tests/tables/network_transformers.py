@@ -14,7 +14,6 @@ def block(size, mlp, bias):
 
 
 DECODER = {"decoder_hidden_size": 12, "decoder_mlp_dim": 16, "decoder_num_heads": 2, "decoder_num_layers": 1}
-MASKED = "it counts the hidden patches in the data; its encoder exports as a ViT"
 SMALL = {"hidden_size": 12, "mlp_dim": 16, "num_heads": 2}
 
 ROWS = [
@@ -77,7 +76,6 @@ ROWS = [
         multiple=None,
         parameters=None,
         shapes=lambda batch: [(batch, 6, 64), (batch, 6)],
-        exports=MASKED,
     ),
     Row(
         "mae-vit-3d",
@@ -88,12 +86,12 @@ ROWS = [
         multiple=None,
         parameters=None,
         shapes=lambda batch: [(batch, 4, 2048), (batch, 4)],
-        exports=MASKED,
     ),
     Row(
         "swin-unetr-2d",
         SwinUNETR,
-        dims(2, 1, 3, feature_size=6, num_heads=(1, 2, 3, 6), window_size=4, merging="mergingv2", use_v2=True),
+        dims(2, 1, 3, feature_size=6, num_heads=(1, 2, 3, 6), window_size=4, merging="mergingv2", use_v2=True)
+        | {"depths": (2, 1, 1, 1)},
         size=(64, 96),
         multiple=(32, 32),
         parameters=None,

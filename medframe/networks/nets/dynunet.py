@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from medframe.base.errors import BadArgument
 from medframe.networks.blocks.convolution import Convolution
+from medframe.networks.checkpointing import run_block
 from medframe.networks.initialisation import he_init, negative_slope
 from medframe.networks.layers import Spec, act_layer, conv_layer, transposed_conv_layer
 from medframe.networks.sizes import PerAxis, check_channels, check_input, check_spatial_dims, per_axis, total_stride
@@ -45,6 +46,7 @@ class DynUNet(nn.Module):
         dropout: the chance that a voxel of a channel is set to zero, after each normalisation.
         bias: whether convolutions have one; not needed before a normalisation, which takes it out again. The last
             convolutions, which make logits, always have.
+        checkpointing: keep less for the way back and compute it again.
 
     Raises:
         BadArgument: arguments that contradict each other, or an input of another rank or number of channels.
@@ -72,6 +74,7 @@ class DynUNet(nn.Module):
         convs_per_stage: int = 2,
         dropout: float = 0.0,
         bias: bool = False,
+        checkpointing: bool = False,
     ) -> None:
         super().__init__()
         check_spatial_dims(spatial_dims)
@@ -96,6 +99,7 @@ class DynUNet(nn.Module):
         self.multiple = total_stride(steps)
         """What the input's size must be divisible by, for each axis."""
         self.deep_supervision = deep_supervision
+        self.checkpointing = checkpointing
 
         conv = partial(Convolution, spatial_dims, norm=norm, dropout=dropout, act=act, bias=bias)
 
@@ -117,12 +121,12 @@ class DynUNet(nn.Module):
         check_input(x, self.in_channels, self.multiple, "DynUNet")
         skips: list[Tensor] = []
         for stage in self.encoder:
-            x = stage(x)
+            x = run_block(stage, x, checkpointing=self.checkpointing)
             skips.append(x)
         skips.pop()  # the deepest stage's output goes on as x
         features: list[Tensor] = []
         for up, stage, skip in zip(reversed(self.up), reversed(self.decoder), reversed(skips), strict=True):
-            x = stage(torch.cat([up(x), skip], 1))
+            x = run_block(stage, torch.cat([up(x), skip], 1), checkpointing=self.checkpointing)
             features.append(x)
         features.reverse()  # finest first, as the heads are
         if self.training and self.deep_supervision:

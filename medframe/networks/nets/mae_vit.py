@@ -128,11 +128,13 @@ class MAEViT(nn.Module):
         check_image(x, self.img_size, "MAEViT")
         tokens = tokens_of(self.patch_embedding(x)) + self.position_embedding
         batch, n, size = tokens.shape
+        seen = self.seen
         if hidden is None:
             rank = torch.rand(batch, n, device=x.device).argsort(1).argsort(1)
-            hidden = rank >= self.seen
+            hidden = rank >= seen
+        elif batch:
+            seen = n - int(hidden[0].sum())
         order = hidden.to(torch.uint8).argsort(dim=1, stable=True)  # those to be seen first, in their order
-        seen = n - int(hidden[0].sum()) if hidden.shape[0] else self.seen
         kept = order[:, :seen, None]
         tokens = tokens.gather(1, kept.expand(-1, -1, size))
         tokens = torch.cat([self.cls_token.expand(batch, -1, -1), tokens], 1)
