@@ -336,7 +336,7 @@ def training(images: torch.Tensor, shape: tuple[int, ...]) -> Case:
     return Case(
         f"warp and its gradients, {samples} x {shape[0]}^3 float32",
         [ours],
-        2 * volume + 3 * volume + 2 * volume + 6 * volume,
+        14 * volume,  # forth: image, displacement (3), result; back: gradient, image, displacement, and two gradients
         check,
         [torchs_way],
     )

@@ -428,7 +428,7 @@ def test_the_sanitizers_find_nothing(which):
         "OMP_NUM_THREADS": "1",
     }
     command = [sys.executable, "-W", "ignore", cuda_host.__file__, which]
-    done = subprocess.run(command, check=False, env=environment, capture_output=True, text=True, timeout=200)
+    done = subprocess.run(command, check=False, env=environment, capture_output=True, text=True, timeout=280)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-6000:]
     assert "runtime error" not in done.stderr
     assert done.stdout.split() == [which, "kernels", "ran"]
