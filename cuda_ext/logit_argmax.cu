@@ -7,8 +7,8 @@ namespace medframe {
 // Of equal logits the lowest class wins, and one that is not a number never takes the lead.
 struct Leader {
     float best;
-    Index at;
-    MF_DEVICE void ask(float v, Index c) {
+    int at;
+    MF_DEVICE void ask(float v, int c) {
         if (v > best || c == 0) {
             best = v;
             at = c;
@@ -23,18 +23,19 @@ __global__ void __launch_bounds__(256, BENT ? 2 : 3)
     const Shape from(n0, n1, n2), to(m0, m1, m2);
     const Index step = from.voxels(), stride = to.voxels();
     const Border rule = static_cast<Border>(border);
+    const int count = static_cast<int>(classes);  // its type has room for 2^15 at most
     for_each_voxel<BENT>(chains, samples, from, to, rule, [&](int sample, Index at, Place *p) {
         const T *src = in + sample * classes * step;
         Leader leader = {0, 0};
         if ((interior<1>(p[0], n0) & interior<1>(p[1], n1) & interior<1>(p[2], n2)) && n2 > 1) {
             src += from.at(p[0].base, p[1].base, p[2].base);
 #pragma unroll 2
-            for (Index c = 0; c < classes; ++c, src += step)
+            for (int c = 0; c < count; ++c, src += step)
                 leader.ask(linear_inside(src, from.plane, from.row, p[0].t, p[1].t, p[2].t), c);
         } else {
             const auto z = side_at<1>(p[0], n0, rule), y = side_at<1>(p[1], n1, rule), x = side_at<1>(p[2], n2, rule);
             if (z.cover * y.cover * x.cover != 0)
-                for (Index c = 0; c < classes; ++c, src += step) {
+                for (int c = 0; c < count; ++c, src += step) {
                     float sum = 0;
 #pragma unroll
                     for (int k = 0; k < 8; ++k) {

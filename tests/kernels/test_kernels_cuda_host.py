@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import cuda_host
 import numpy as np
@@ -342,6 +343,46 @@ def test_the_order_of_threads_does_not_matter(chain):
     assert torch.equal(*results)
 
 
+def test_a_launch_is_on_the_tensors_device_and_torchs_stream(monkeypatch):
+    """CuPy is handed NumPy scalars alone, structs among them, between the device's guard and the stream's."""
+    happened = []
+
+    class Within:
+        def __init__(self, *what):
+            self.what = what
+
+        def __enter__(self):
+            happened.append(self.what)
+
+        def __exit__(self, *_):
+            happened.append(("left", self.what[0]))
+
+    class Stream:
+        cuda_stream = 4711
+
+    fake = SimpleNamespace(
+        cuda=SimpleNamespace(
+            Device=lambda index: Within("device", index),
+            ExternalStream=lambda pointer, index: Within("stream", pointer, index),
+        )
+    )
+    monkeypatch.setattr(launch, "need", lambda *_: fake)
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda device: Stream)
+    monkeypatch.setattr(launch, "_function", lambda *_: lambda *args: happened.append(args))
+    volume = volume_of((1, 4, 4, 70000), torch.float32)
+    knots = Knots(torch.zeros(3, 2, 2, 2), np.eye(4))
+    options = {"order": 1, "border": "zero", "fill": 0.0, "dtype": torch.float32}
+    cuda.pull(volume, [np.eye(4), knots, np.eye(4)], (4, 4, 70000), **options)
+    assert [h[0] for h in happened if h[0] in ("device", "stream", "left")] == ["device", "stream", "left", "left"]
+    assert ("stream", 4711, None) in happened
+    grid, block, args = happened[2]
+    assert block == (32, 8, 1)
+    assert grid == (2188, 1, 1)
+    assert all(isinstance(a, np.generic) for a in args)
+    assert args[0] == volume.data_ptr()
+    assert sum(a.nbytes for a in args) < 4096
+
+
 def test_declining_says_why(chain):
     volume = torch.zeros(1, 4, 4, 4)
     options = {"order": 1, "border": "zero", "fill": 0.0, "dtype": torch.float32}
@@ -387,7 +428,7 @@ def test_the_sanitizers_find_nothing(which):
         "OMP_NUM_THREADS": "1",
     }
     command = [sys.executable, "-W", "ignore", cuda_host.__file__, which]
-    done = subprocess.run(command, check=False, env=environment, capture_output=True, text=True, timeout=200)
+    done = subprocess.run(command, check=False, env=environment, capture_output=True, text=True, timeout=280)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-6000:]
     assert "runtime error" not in done.stderr
     assert done.stdout.split() == [which, "kernels", "ran"]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -86,9 +87,15 @@ def as_3d(sizes: Sequence[int]) -> tuple[list[int], tuple[int, int, int]]:
 
     Rows of threads run along the last axis, so it should be a long one. Moving axes of size 1 moves no voxel.
     """
+    stands, shape = _as_3d(tuple(sizes))
+    return list(stands), shape
+
+
+@lru_cache(1024)
+def _as_3d(sizes: tuple[int, ...]) -> tuple[tuple[int, ...], tuple[int, int, int]]:
     rank = len(sizes)
     order = sorted(range(rank), key=lambda a: sizes[a] > 1)  # stable
-    stands = [3 - rank + order.index(a) for a in range(rank)]
+    stands = tuple(3 - rank + order.index(a) for a in range(rank))
     n0, n1, n2 = (1,) * (3 - rank) + tuple(int(sizes[a]) for a in order)
     return stands, (n0, n1, n2)
 

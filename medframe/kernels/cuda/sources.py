@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 
 import torch
@@ -31,6 +31,7 @@ class Kernel:
     name: str
 
 
+@lru_cache(1024, typed=True)  # True and 1 are two parameters
 def kernel(file: str, name: str, *parameters: object) -> Kernel:
     """Name a kernel; template parameters are dtypes, C++ type names, numbers or bools."""
     words = []
