@@ -197,7 +197,7 @@ def _lps_of(space: Space) -> tuple[Array, Array, Array]:
             "ITK has no room for sheared axes",
             found=str(space),
             due="axes at right angles",
-            mend="Resample it first: image.to_space(image.space.with_spacing(...)) onto upright axes.",
+            mend="Resample it first onto a lattice of upright axes: image.to_space(Space(shape, affine)).",
         )
     mirror = np.diag([-1.0, -1.0, 1.0][: space.ndim])
     return space.spacing, mirror @ space.origin, mirror @ direction

@@ -134,6 +134,9 @@ def _matrix(kind: str, p: Array, fixed: Array, path: Path) -> Array:
     words = rest.split("_")
     dimensions = words[-1] if words else ""
     d = int(dimensions) if dimensions in ("2", "3") else 0
+    own = 3 if "3D" in name or name == "VersorTransform" else 2 if "2D" in name else d
+    if d != own:
+        raise bad(path, "Transform", f"{name} of {d} axes", f"{own} axes")
 
     def due(parameters: int, centre: int = d) -> Array:
         if len(p) != parameters or len(fixed) < centre or not d:

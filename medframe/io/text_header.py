@@ -21,7 +21,13 @@ DAMAGED = "The header is damaged or was written wrongly; write the file again."
 
 def bad(where: Path, field: str, found: object, due: object, what: str = "the header is invalid") -> BadFile:
     """The error for one field of a header."""
-    return BadFile(what, where=f"{shown_path(where)}, field {field}", found=str(found)[:120], due=due, mend=DAMAGED)
+    return BadFile(
+        what,
+        where=f"{shown_path(where)}, field {field}",
+        found=str(found)[:120].strip() or "nothing",
+        due=due,
+        mend=DAMAGED,
+    )
 
 
 def whole(text: str, where: Path, field: str, least: int | None = None) -> int:

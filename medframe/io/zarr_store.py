@@ -136,7 +136,9 @@ def _of_level(level: NDArray[np.float64], full: NDArray[np.float64]) -> NDArray[
 
 def _bad(path: Path, field: str, found: object, due: object) -> BadFile:
     where = f"{shown_path(path)}, field {field}"
-    return BadFile("the store's metadata is invalid", where=where, found=str(found)[:120], due=due, mend=_MEND)
+    return BadFile(
+        "the store's metadata is invalid", where=where, found=str(found)[:120].strip() or "nothing", due=due, mend=_MEND
+    )
 
 
 def _json(file: Path, path: Path) -> dict[str, Any] | None:

@@ -49,9 +49,10 @@ def served(path):
 
 
 def test_every_written_format_is_judged():
-    written = {s for f in FORMATS if f.writes for s in f.suffixes} - {".hdr", ".img", ".hdr.gz", ".img.gz"}
-    written -= {".nhdr", ".mhd", ".jpg", ".jpeg", ".tiff"}  # read-only endings of formats above
-    assert {s for s in written if not s.startswith(".dcm")} == GUARDED.keys() | BARE
+    # DICOM has no checksums, and tests of its own for what is cut short
+    written = {s for f in FORMATS if f.writes and f.name != "DICOM" for s in f.suffixes}
+    written -= {".hdr", ".img", ".hdr.gz", ".img.gz", ".nhdr", ".mhd", ".jpg", ".jpeg", ".tiff"}  # only read, or alike
+    assert written == GUARDED.keys() | BARE
 
 
 @pytest.mark.parametrize("suffix", sorted((GUARDED.keys() | BARE) - {".zarr"}))

@@ -108,6 +108,7 @@ def test_refusals(tmp_path, rng):
         (lambda t: t.replace("Transform: Affine", "Transform: Evil"), BadFile),
         (lambda t: "x" + t, BadFile),
         (lambda t: t[: t.index("Parameters")], BadFile),
+        (lambda t: t.replace("AffineTransform_double_3_3", "Euler3DTransform_double_3_2"), BadFile),
     ]:
         (tmp_path / "c.tfm").write_text(change(text))
         with pytest.raises(kind):

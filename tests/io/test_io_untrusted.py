@@ -5,6 +5,8 @@ import os
 import signal
 import subprocess
 import sys
+import warnings
+from concurrent.futures import ThreadPoolExecutor
 
 import nibabel as nib
 import numpy as np
@@ -160,3 +162,38 @@ def test_an_answer_that_lies_is_still_one_of_our_errors(tmp_path, answer):
     found = _failure(tmp_path)
     assert isinstance(found, BadFile | TooLarge)
     assert len(str(found)) < 5000
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+def test_the_whole_corpus_ends_as_it_does_without_a_child(corpus):
+    """The corpus of bad inputs: the same class of error or the same values, and a parent that stays small."""
+    resource = pytest.importorskip("resource")
+    folder, cases = corpus
+    chosen = [c for c in cases.values() if c["kind"] in ("image", "label") and c["path"] and "fifo" not in c["id"]]
+
+    def outcome(case, **options):
+        kind = LabelMap if case["kind"] == "label" else medframe.Image
+        try:
+            image = medframe.read(folder / case["path"], kind, **options)
+            return image.data.double().nan_to_num(0.5, 1e30, -1e30), image.affine
+        except MedframeError as error:
+            return type(error).__name__
+
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", MedframeWarning)
+        with ThreadPoolExecutor(2) as pool:
+            found = list(pool.map(lambda case: outcome(case, untrusted=True), chosen))
+        grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) >> 10
+        assert grown < 50, f"the parent grew by {grown} MB"
+        for case, one in zip(chosen, found, strict=True):
+            if case["limits"]["rss_mb"] and "bomb" in case["id"]:
+                assert isinstance(one, str), case["id"]  # not tried in this process
+                continue
+            due = outcome(case)
+            if isinstance(due, str) or isinstance(one, str):
+                assert one == due, case["id"]
+            else:
+                assert torch.equal(one[0], due[0]), case["id"]
+                assert np.array_equal(one[1], due[1]), case["id"]
