@@ -681,6 +681,36 @@ def test_lazily_read_objects_travel_to_workers(segmented):
     assert torch.equal(pickle.loads(pickle.dumps(image)).data, label.data)
 
 
+@pytest.mark.slow
 def test_objects_of_strangers_are_read_in_a_child(segmented):
     label, path, _ = segmented
     assert torch.equal(read(path, LabelMap, untrusted=True).data, label.data)
+
+
+@pytest.mark.parametrize("content", ["segmentation", "structures"])
+def test_flipped_bytes_end_in_an_error_of_ours_or_in_labels(tmp_path, segmented, rng, content):
+    label, path, folder = segmented
+    write(label, path, source=folder, segments=["liver", "spleen"], content=content, overwrite=True)
+    data = path.read_bytes()
+    said = []
+    for _ in range(80):
+        torn = bytearray(data)
+        for place in rng.integers(132, len(data), int(rng.integers(1, 4))):
+            torn[place] = rng.integers(0, 256)
+        path.write_bytes(torn)
+        try:
+            voxels = read(path, LabelMap, reference=label).data
+            assert voxels.shape == label.shape
+        except MedframeError as error:
+            said.append(str(error))
+    assert 0 < len(said) < 80
+    assert "Canary" not in " ".join(said)
+
+
+def test_an_element_of_an_unknown_kind(segmented):
+    _, path, _ = segmented
+    data = path.read_bytes()
+    place = data.index(b"\x28\x00\x10\x91SQ") + 4  # PixelMeasuresSequence
+    path.write_bytes(data[:place] + b"Sq" + data[place + 2 :])
+    with pytest.raises(BadFile, match="PixelMeasuresSequence"):
+        read(path, LabelMap)
