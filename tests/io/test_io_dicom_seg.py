@@ -92,11 +92,10 @@ def test_a_real_segmentation_equals_its_nrrd_twin(twins):
 
 
 @pytest.mark.parametrize("reference", [None, "image", "multiframe/mf.dcm", "nrrd/label.nrrd"])
-def test_the_small_real_segmentation(tmp_path, twins, reference):
+def test_the_small_real_segmentation(twins, reference):
     folder = twins / "23x38x3"
-    shutil.copy(folder / "seg" / "label.seg", tmp_path / "label.dcm")
     options = {} if reference is None else {"reference": folder / reference}
-    label = read(tmp_path / "label.dcm", LabelMap, **options)
+    label = read(folder / "seg", LabelMap, **options)  # a folder with nothing but the file
     due = nrrd(folder / "nrrd" / "label.nrrd")
     assert label.space.matches(due.space, 1e-3)
     assert torch.equal(label.data, due.data)
@@ -566,6 +565,12 @@ def test_a_folder_of_several_series(tmp_path, segmented):
     shutil.copytree(folder, tmp_path / "one", ignore=lambda _, names: [n for n in names if n.startswith("b")])
     shutil.copy(tmp_path / "x.dcm", tmp_path / "one" / "seg.dcm")
     assert torch.equal(read(tmp_path / "x.dcm", LabelMap, reference=tmp_path / "one").data, label.data)
+    assert read(tmp_path / "one").space == label.space
+    (tmp_path / "objects").mkdir()
+    for name in ("a.dcm", "b.dcm"):
+        shutil.copy(tmp_path / "x.dcm", tmp_path / "objects" / name)
+    with pytest.raises(BadFile, match="2 DICOM objects that are no images"):
+        read(tmp_path / "objects")
 
 
 # privacy
