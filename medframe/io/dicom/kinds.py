@@ -39,8 +39,8 @@ _LONG = 64  # characters of the value representation LO
 def read(path: Path, kind: type[Image], **options: Any) -> Image:
     """Read a folder with a series, or a file with an image, a segmentation or a structure set.
 
-    What a file is follows from its SOP class. A folder with but one DICOM file is that file. See `medframe.io.dicom.series`, `segmentation` and `structures` for the
-    options of each.
+    What a file is follows from its SOP class. A folder with but one DICOM file is that file. See
+    `medframe.io.dicom.series`, `segmentation` and `structures` for the options of each.
 
     Raises:
         BadArgument: an option that this kind of object is not read with.
