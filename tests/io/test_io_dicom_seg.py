@@ -92,11 +92,10 @@ def test_a_real_segmentation_equals_its_nrrd_twin(twins):
 
 
 @pytest.mark.parametrize("reference", [None, "image", "multiframe/mf.dcm", "nrrd/label.nrrd"])
-def test_the_small_real_segmentation(tmp_path, twins, reference):
+def test_the_small_real_segmentation(twins, reference):
     folder = twins / "23x38x3"
-    shutil.copy(folder / "seg" / "label.seg", tmp_path / "label.dcm")
     options = {} if reference is None else {"reference": folder / reference}
-    label = read(tmp_path / "label.dcm", LabelMap, **options)
+    label = read(folder / "seg", LabelMap, **options)  # a folder with nothing but the file
     due = nrrd(folder / "nrrd" / "label.nrrd")
     assert label.space.matches(due.space, 1e-3)
     assert torch.equal(label.data, due.data)
@@ -566,6 +565,12 @@ def test_a_folder_of_several_series(tmp_path, segmented):
     shutil.copytree(folder, tmp_path / "one", ignore=lambda _, names: [n for n in names if n.startswith("b")])
     shutil.copy(tmp_path / "x.dcm", tmp_path / "one" / "seg.dcm")
     assert torch.equal(read(tmp_path / "x.dcm", LabelMap, reference=tmp_path / "one").data, label.data)
+    assert read(tmp_path / "one").space == label.space
+    (tmp_path / "objects").mkdir()
+    for name in ("a.dcm", "b.dcm"):
+        shutil.copy(tmp_path / "x.dcm", tmp_path / "objects" / name)
+    with pytest.raises(BadFile, match="2 DICOM objects that are no images"):
+        read(tmp_path / "objects")
 
 
 # privacy
@@ -681,6 +686,36 @@ def test_lazily_read_objects_travel_to_workers(segmented):
     assert torch.equal(pickle.loads(pickle.dumps(image)).data, label.data)
 
 
+@pytest.mark.slow
 def test_objects_of_strangers_are_read_in_a_child(segmented):
     label, path, _ = segmented
     assert torch.equal(read(path, LabelMap, untrusted=True).data, label.data)
+
+
+@pytest.mark.parametrize("content", ["segmentation", "structures"])
+def test_flipped_bytes_end_in_an_error_of_ours_or_in_labels(tmp_path, segmented, rng, content):
+    label, path, folder = segmented
+    write(label, path, source=folder, segments=["liver", "spleen"], content=content, overwrite=True)
+    data = path.read_bytes()
+    said = []
+    for _ in range(80):
+        torn = bytearray(data)
+        for place in rng.integers(132, len(data), int(rng.integers(1, 4))):
+            torn[place] = rng.integers(0, 256)
+        path.write_bytes(torn)
+        try:
+            voxels = read(path, LabelMap, reference=label).data
+            assert voxels.shape == label.shape
+        except MedframeError as error:
+            said.append(str(error))
+    assert 0 < len(said) < 80
+    assert "Canary" not in " ".join(said)
+
+
+def test_an_element_of_an_unknown_kind(segmented):
+    _, path, _ = segmented
+    data = path.read_bytes()
+    place = data.index(b"\x28\x00\x10\x91SQ") + 4  # PixelMeasuresSequence
+    path.write_bytes(data[:place] + b"Sq" + data[place + 2 :])
+    with pytest.raises(BadFile, match="PixelMeasuresSequence"):
+        read(path, LabelMap)

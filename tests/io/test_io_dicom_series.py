@@ -549,7 +549,8 @@ def test_a_stream_of_another_size_never_reaches_its_decoder(tmp_path):
     maker = Maker(LARGE)
     path = compress(maker.slice(0), tmp_path / "x.dcm", JPEG2000Lossless)
     for syntax in (JPEG2000Lossless, JPEGLSLossless):
-        assert coded_size(encoded(LARGE[:, :, 0].T, syntax, 12)) == Coded(48, 40, 1, 12)
+        marked = syntax == JPEGLSLossless
+        assert coded_size(encoded(LARGE[:, :, 0].T, syntax, 12)) == Coded(48, 40, 1, 12, marked)
     raw = path.read_bytes()
     at = raw.index(b"\xff\x4f\xff\x51") + 8
     path.write_bytes(raw[:at] + (60000).to_bytes(4, "big") * 2 + raw[at + 8 :])
@@ -558,6 +559,21 @@ def test_a_stream_of_another_size_never_reaches_its_decoder(tmp_path):
     path = compress(maker.slice(0), path, RLELossless)
     path.write_bytes(path.read_bytes()[:-40])
     with pytest.raises(MedframeError, match=r"x\.dcm"):
+        read(path).data  # noqa: B018
+
+
+def test_a_stream_without_its_end_never_reaches_its_decoder(tmp_path):
+    maker = Maker(LARGE)
+    path = compress(maker.slice(0), tmp_path / "x.dcm", JPEGLSLossless)
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-60])  # CharLS would look for the end for a minute
+    with pytest.raises(BadFile, match="cut short"):
+        read(path).data  # noqa: B018
+    header = pydicom.dcmread(save(maker.slice(0), path))
+    header.PixelData = encapsulate([encoded(LARGE[:, :, 0].T, JPEGLSLossless)[:200]])
+    header["PixelData"].is_undefined_length = True
+    save(header, path, JPEGLSLossless)
+    with pytest.raises(BadFile, match="a stream without its end"):
         read(path).data  # noqa: B018
 
 

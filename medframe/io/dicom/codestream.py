@@ -21,12 +21,14 @@ class Coded:
         columns: pixels across.
         samples: a pixel.
         bits: a sample.
+        marked: a stream that ends with a mark; a decoder may look for it for ever.
     """
 
     rows: int
     columns: int
     samples: int
     bits: int
+    marked: bool = True
 
 
 def coded_size(stream: bytes) -> Coded | None:
@@ -34,14 +36,14 @@ def coded_size(stream: bytes) -> Coded | None:
 
     Example:
         >>> coded_size(b"\\xff\\xd8\\xff\\xc0\\x00\\x0b\\x08\\x00\\x10\\x00\\x20\\x01\\x00\\x00\\x00")
-        Coded(rows=16, columns=32, samples=1, bits=8)
+        Coded(rows=16, columns=32, samples=1, bits=8, marked=True)
         >>> coded_size(b"neither")
     """
     at = stream[:_PREFIX].find(_J2K)
     if at >= 0 and len(stream) >= at + 43:
         width, height, left, top = struct.unpack_from(">IIII", stream, at + 8)
         samples, depth = struct.unpack_from(">HB", stream, at + 40)
-        return Coded(max(0, height - top), max(0, width - left), samples, (depth & 0x7F) + 1)
+        return Coded(max(0, height - top), max(0, width - left), samples, (depth & 0x7F) + 1, marked=False)
     if not stream.startswith(_START):
         return None
     at = 2

@@ -30,6 +30,8 @@ NATIVE = (IMPLICIT, EXPLICIT, DEFLATED, BIG)  # pixels as plain numbers
 _PREAMBLE = 128
 _PIXELS = {0x7FE00008: "FloatPixelData", 0x7FE00009: "DoubleFloatPixelData", 0x7FE00010: "PixelData"}
 _PIECE = 1 << 16
+_END_OF_FRAGMENTS = b"\xfe\xff\xdd\xe0"
+_TRAILER = 1 << 20  # bytes of elements that may follow the pixels
 _DAMAGED = "The file is damaged or no DICOM file; copy it again from its source."
 
 
@@ -137,7 +139,16 @@ def pixel_bytes(opened: DicomFile) -> bytes:
     check_size((size,), 1, where=path, available=there)
     with reading(path), open(path, "rb") as stream:
         stream.seek(block.offset)
-        return stream.read(size)
+        raw = stream.read(size)
+    if block.length is None and _END_OF_FRAGMENTS not in raw[-_TRAILER:]:
+        raise BadFile(
+            "the compressed pixels are cut short",
+            where=f"{shown_path(path)}, tag {block.keyword}",
+            found="no end of the fragments",
+            due="the mark (FFFE,E0DD) behind the last one",
+            mend="The file is truncated; copy it again from its source.",
+        )
+    return raw
 
 
 def need_pixels(block: PixelBlock | None, path: Path) -> PixelBlock:

@@ -11,7 +11,7 @@ import numpy as np
 
 from medframe.base.errors import BadFile, BadGeometry
 from medframe.io.dicom.file import DicomFile
-from medframe.io.dicom.frames import KEYS, Frame
+from medframe.io.dicom.frames import KEYS, SEGMENTATIONS, Frame
 from medframe.io.dicom.header import code, has, text, whole
 from medframe.io.dicom.lattice import alike, check_alike, check_distinct, names, same_depth
 from medframe.io.dicom.pixels import PixelReader
@@ -31,7 +31,9 @@ def short(uid: str) -> str:
 
 
 def is_image(opened: DicomFile) -> bool:
-    """Whether a file claims to hold an image: reports, structures, plans and presentation states do not."""
+    """Whether a file claims to hold an image: reports, structures, segmentations and presentation states do not."""
+    if text(opened.dataset, "SOPClassUID", opened.path, "") in SEGMENTATIONS:
+        return False  # often lie beside the series they belong to
     return has(opened.dataset, "Rows") or opened.pixels is not None or code(opened.dataset, "Modality") in _IMAGING
 
 

@@ -98,7 +98,8 @@ def tag_of(keyword: str) -> int:
 
 def has(dataset: Any, keyword: str) -> bool:
     """Whether an element is there and not empty."""
-    item = dataset.get_item(tag_of(keyword))
+    # an element of an unknown kind has no value yet, and pydicom would trip over it if it looked closer
+    item = dataset.get_item(tag_of(keyword), keep_deferred=True)
     value = None if item is None else item.value
     return value is not None and (not hasattr(value, "__len__") or len(value) > 0)
 

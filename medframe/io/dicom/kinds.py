@@ -15,6 +15,7 @@ from medframe.base.errors import BadArgument, BadLabel
 from medframe.base.files import atomic_write
 from medframe.image import Image, LabelMap
 from medframe.io.dicom import segmentation, structures
+from medframe.io.dicom.folder import files_in
 from medframe.io.dicom.header import read_header, uid
 from medframe.io.dicom.quiet import quiet
 from medframe.io.dicom.regions import Region, regions_of
@@ -36,10 +37,10 @@ _LONG = 64  # characters of the value representation LO
 
 
 def read(path: Path, kind: type[Image], **options: Any) -> Image:
-    """Read a folder with a series, a file with an image, a segmentation or a structure set.
+    """Read a folder with a series, or a file with an image, a segmentation or a structure set.
 
-    What a file is follows from its SOP class. See `medframe.io.dicom.series`, `segmentation` and `structures` for the
-    options of each.
+    What a file is follows from its SOP class. A folder with but one DICOM file is that file. See
+    `medframe.io.dicom.series`, `segmentation` and `structures` for the options of each.
 
     Raises:
         BadArgument: an option that this kind of object is not read with.
@@ -48,9 +49,11 @@ def read(path: Path, kind: type[Image], **options: Any) -> Image:
         BadLabel: regions overlap.
     """
     name, reader = "series and images", read_series
-    if path.is_file():
-        found = uid(read_header(path, tags=("SOPClassUID",)), "SOPClassUID", path, "")
-        name, reader = _READERS.get(found, (name, reader))
+    alone = _only_file(path)
+    if alone is not None:
+        found = uid(read_header(alone, tags=("SOPClassUID",)), "SOPClassUID", alone, "")
+        if found in _READERS:
+            path, (name, reader) = alone, _READERS[found]
     known = list(inspect.signature(reader).parameters)[2:]
     wrong = [option for option in options if option not in known]
     if wrong:
@@ -59,6 +62,14 @@ def read(path: Path, kind: type[Image], **options: Any) -> Image:
         )
     image: Image = reader(path, kind, **options)
     return image
+
+
+def _only_file(path: Path) -> Path | None:
+    # the file itself, or the only DICOM file of a folder
+    if not path.is_dir():
+        return path
+    files = files_in(path).files
+    return files[0] if len(files) == 1 else None
 
 
 def write(

@@ -292,6 +292,8 @@ def _check_stream(stored: Stored, dataset: Any, index: int) -> None:
         found = coded_size(stream)
         if found is None:
             raise _undecodable(stored, index, "no picture")
+        if found.marked and not stream.rstrip(b"\0").endswith(b"\xff\xd9"):
+            raise _undecodable(stored, index, "a stream without its end")
         # a stream of 8 bits in a file of 16 is decoded to half the bytes, which are then taken for pixels
         deep = found.bits <= encoding.allocated and (found.bits > 8) == (encoding.allocated > 8)
         if (found.rows, found.columns, found.samples) != (

@@ -171,7 +171,7 @@ def _nothing(path: Path, found: Found, objects: int) -> BadFile:
     below = any(child.is_dir() for child in path.iterdir())
     held = f"{found.passed} other files" if found.passed else "nothing"
     if objects:
-        held = f"{objects} DICOM objects without pixels"
+        held = f"{objects} DICOM objects that are no images"
     return BadFile(
         "the folder holds no DICOM image",
         where=path,

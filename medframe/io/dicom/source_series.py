@@ -23,11 +23,6 @@ from medframe.io.dicom.lattice import Plane, stack
 
 Source = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 _ALIGNED = 0.01  # of the spacing: how far a label map's voxels may lie from those of the series
-_OBJECTS = (
-    "1.2.840.10008.5.1.4.1.1.66.4",  # Segmentation
-    "1.2.840.10008.5.1.4.1.1.66.7",  # Label Map Segmentation
-    "1.2.840.10008.5.1.4.1.1.481.3",  # RT Structure Set
-)
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,7 +73,7 @@ def source_series(source: Source, where: Path, series: str | int | None = None) 
     """
     files, path = _files(source, where)
     opened = [open_dicom(file, tag_numbers(HEADER)) for file in files]
-    images = [one for one in opened if is_image(one) and uid(one.dataset, "SOPClassUID", one.path, "") not in _OBJECTS]
+    images = [one for one in opened if is_image(one)]
     if not images:
         raise BadFile(
             "the source holds no image",
