@@ -11,7 +11,7 @@ import numpy as np
 
 from medframe.base.errors import BadFile, BadGeometry
 from medframe.io.dicom.file import DicomFile
-from medframe.io.dicom.frames import KEYS, Frame
+from medframe.io.dicom.frames import KEYS, SEGMENTATIONS, Frame
 from medframe.io.dicom.header import code, has, text, whole
 from medframe.io.dicom.lattice import alike, check_alike, check_distinct, names, same_depth
 from medframe.io.dicom.pixels import PixelReader
@@ -33,6 +33,11 @@ def short(uid: str) -> str:
 def is_image(opened: DicomFile) -> bool:
     """Whether a file claims to hold an image: reports, structures, plans and presentation states do not."""
     return has(opened.dataset, "Rows") or opened.pixels is not None or code(opened.dataset, "Modality") in _IMAGING
+
+
+def is_segmentation(opened: DicomFile) -> bool:
+    """Whether a file is a segmentation object: frames of labels that refer to the images beside it."""
+    return text(opened.dataset, "SOPClassUID", opened.path, "") in SEGMENTATIONS
 
 
 _IMAGING = {"CT", "MR", "PT", "NM", "CR", "DX", "MG", "US", "XA", "RF"}
