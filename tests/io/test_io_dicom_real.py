@@ -139,7 +139,7 @@ def test_run_length_coded_frames_decode_to_the_plain_ones(data_folder):
     np.testing.assert_array_equal(*decoded.values())
 
 
-def test_a_multi_frame_object_is_the_series_it_was_made_of(data_folder):
+def test_a_multi_frame_object_is_the_series_it_was_made_of(data_folder, tmp_path):
     folder = data_folder / "dicom_seg/23x38x3"
     single, multi = read(folder / "image"), read(folder / "multiframe")
     assert single.space == multi.space
@@ -147,4 +147,7 @@ def test_a_multi_frame_object_is_the_series_it_was_made_of(data_folder):
     due = sitk.ReadImage(sitk.ImageSeriesReader.GetGDCMSeriesFileNames(str(folder / "image")))
     np.testing.assert_array_equal(single.data[0].numpy().T, sitk.GetArrayFromImage(due))
     assert read(folder / "seg").space.matches(single.space, 1e-3)  # a segmentation of it
+    for path in [*(folder / "image").iterdir(), folder / "seg/label.seg"]:
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    assert torch.equal(read(tmp_path).data, single.data)  # the object beside the images is passed over
     assert read(folder / "image", LabelMap).dtype == single.dtype

@@ -116,9 +116,14 @@ def open_dicom(path: str | os.PathLike[str], tags: Iterable[int] | None = None) 
             raise
         except Exception as error:  # whatever pydicom trips over; its text quotes values, so it stays here
             raise damaged(path, type(error).__name__) from None
-    dataset.file_meta = _pydicom("dataset").FileMetaDataset()
-    dataset.file_meta.TransferSyntaxUID = syntax
     return DicomFile(path, stamp, dataset, syntax, pixels)
+
+
+def with_meta(opened: DicomFile) -> Any:
+    """The dataset of a file, with file meta information that names its transfer syntax."""
+    opened.dataset.file_meta = _pydicom("dataset").FileMetaDataset()
+    opened.dataset.file_meta.TransferSyntaxUID = opened.syntax
+    return opened.dataset
 
 
 def pixel_bytes(opened: DicomFile) -> bytes:

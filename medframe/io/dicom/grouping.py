@@ -37,6 +37,11 @@ def is_image(opened: DicomFile) -> bool:
     return has(opened.dataset, "Rows") or opened.pixels is not None or code(opened.dataset, "Modality") in _IMAGING
 
 
+def is_segmentation(opened: DicomFile) -> bool:
+    """Whether a file is a segmentation object: frames of labels that refer to the images beside it."""
+    return text(opened.dataset, "SOPClassUID", opened.path, "") in SEGMENTATIONS
+
+
 _IMAGING = {"CT", "MR", "PT", "NM", "CR", "DX", "MG", "US", "XA", "RF"}
 
 

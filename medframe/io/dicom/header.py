@@ -16,7 +16,7 @@ from typing import Any, cast
 
 from medframe.base.errors import BadArgument, BadFile, shown_path
 from medframe.base.extras import need
-from medframe.io.dicom.file import NATIVE, DicomFile, open_dicom, pixel_bytes
+from medframe.io.dicom.file import NATIVE, DicomFile, open_dicom, pixel_bytes, with_meta
 from medframe.io.dicom.tags import ACQUISITION, IDENTITY, IMAGE, MULTIFRAME
 
 HEADER = (*IMAGE, *MULTIFRAME, *IDENTITY, *ACQUISITION)
@@ -55,7 +55,7 @@ def read_header(path: Where, *, pixels: bool = False, tags: Iterable[str] | None
         (0.7, 0.7)
     """
     opened = open_dicom(path, tag_numbers(tags))
-    return with_pixels(opened) if pixels else opened.dataset
+    return with_pixels(opened) if pixels else with_meta(opened)
 
 
 def with_pixels(opened: DicomFile) -> Any:
@@ -71,7 +71,7 @@ def with_pixels(opened: DicomFile) -> Any:
     vr = {"FloatPixelData": "OF", "DoubleFloatPixelData": "OD"}.get(keyword, "OW" if opened.syntax in NATIVE else "OB")
     opened.dataset.add_new(keyword, vr, raw)
     opened.dataset[keyword].is_undefined_length = opened.pixels.length is None
-    return opened.dataset
+    return with_meta(opened)
 
 
 def tag_numbers(keywords: Iterable[str] | None) -> tuple[int, ...] | None:

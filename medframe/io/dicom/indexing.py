@@ -21,7 +21,7 @@ from medframe.image import Image
 from medframe.io.dicom.file import DicomFile, looks_like_dicom, open_dicom
 from medframe.io.dicom.folder import check_other, walk
 from medframe.io.dicom.frames import Frame, frames_of
-from medframe.io.dicom.grouping import is_image, short, volumes_of
+from medframe.io.dicom.grouping import is_image, is_segmentation, short, volumes_of
 from medframe.io.dicom.header import HEADER, code, pseudonym, tag_numbers, text, whole
 from medframe.io.dicom.lattice import stack
 from medframe.io.dicom.pixels import check_pixels
@@ -234,7 +234,7 @@ class _Group:
             except BadFile:
                 self.number = None
         self.paths.append(opened.path)
-        if not is_image(opened) or self.modality == "SEG":
+        if not is_image(opened) or is_segmentation(opened):
             return
         try:
             frames = frames_of(opened)

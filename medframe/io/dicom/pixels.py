@@ -14,7 +14,7 @@ from medframe.base.errors import BadFile, BadLabel, MissingPackage, TooLarge
 from medframe.base.extras import install_line, need
 from medframe.base.sizes import check_size
 from medframe.io.dicom.codestream import coded_size
-from medframe.io.dicom.file import NATIVE, RAW_DEFLATE, open_dicom, pixel_bytes
+from medframe.io.dicom.file import NATIVE, RAW_DEFLATE, open_dicom, pixel_bytes, with_meta
 from medframe.io.dicom.frames import Encoding, Frame, Rescale, Stored
 from medframe.io.dicom.header import tag_numbers, tag_place
 from medframe.io.gzip_stream import check_bomb, check_packed, inflate
@@ -274,7 +274,7 @@ def _compressed(stored: Stored) -> Any:
             found=f"none installed for transfer syntax {stored.syntax}",
             mend=f"Run: {install_line('gdcm')}",
         )
-    dataset = opened.dataset
+    dataset = with_meta(opened)
     dataset.add_new("PixelData", "OB", pixel_bytes(opened))
     dataset["PixelData"].is_undefined_length = True
     return dataset

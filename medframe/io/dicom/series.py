@@ -17,7 +17,16 @@ from medframe.image import Image, LabelMap
 from medframe.io.dicom.file import DicomFile, open_dicom
 from medframe.io.dicom.folder import Found, files_in
 from medframe.io.dicom.frames import KEYS, Frame, flat_spacing, frames_of
-from medframe.io.dicom.grouping import DUPLICATES, INSTANCE, MIXED, Volumes, is_image, series_of, volumes_of
+from medframe.io.dicom.grouping import (
+    DUPLICATES,
+    INSTANCE,
+    MIXED,
+    Volumes,
+    is_image,
+    is_segmentation,
+    series_of,
+    volumes_of,
+)
 from medframe.io.dicom.header import HEADER, acquisition, code, tag_numbers
 from medframe.io.dicom.lattice import ON_GAP, TOLERANCE, places, stack, upright
 from medframe.io.dicom.lattice import tilt as tilt_of
@@ -160,6 +169,7 @@ def _members(path: Path, series: str | int | None) -> tuple[list[DicomFile], lis
     found = files_in(path)
     opened_files = [open_dicom(file, tags) for file in found.files]
     images = [opened for opened in opened_files if is_image(opened)]
+    images = [opened for opened in images if not is_segmentation(opened)] or images
     passed = found.passed + len(opened_files) - len(images)
     if not images:
         raise _nothing(path, found, len(opened_files))
