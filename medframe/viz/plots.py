@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,9 +26,10 @@ _OPPOSITE = {"R": "L", "L": "R", "A": "P", "P": "A", "S": "I", "I": "S"}
 
 
 def figure(width: float, height: float) -> Figure:
-    """A figure of its own, apart from pyplot's global state."""
+    """A figure of its own, apart from pyplot's global state; a notebook shows it where it ends a cell."""
     module = need("matplotlib.figure", "draw figures")
     made: Figure = module.Figure(figsize=(width, height), layout="constrained", facecolor="white")
+    made._repr_png_ = partial(_png, made)  # type: ignore[attr-defined]  # what IPython asks for
     return made
 
 
@@ -216,6 +218,10 @@ def to_svg(drawn: Figure) -> str:
 
 def to_png(drawn: Figure, dpi: int = 110) -> str:
     """The figure as a data address for an HTML page."""
+    return "data:image/png;base64," + base64.b64encode(_png(drawn, dpi)).decode()
+
+
+def _png(drawn: Figure, dpi: int = 110) -> bytes:
     stream = io.BytesIO()
     drawn.savefig(stream, format="png", dpi=dpi, metadata={"Software": None})
-    return "data:image/png;base64," + base64.b64encode(stream.getvalue()).decode()
+    return stream.getvalue()

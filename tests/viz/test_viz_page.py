@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from IPython.core.formatters import DisplayFormatter
 
 from medframe.base import BadArgument
 from medframe.image import Image, LabelMap
@@ -38,6 +39,7 @@ def test_an_overlay_marks_the_label_where_it_lies():
     letters = {t.get_text() for t in axes[0].texts}
     assert letters == {"R", "L", "A", "P"}
     assert to_png(drawn).startswith("data:image/png;base64,")
+    assert DisplayFormatter().format(drawn)[0]["image/png"].startswith(b"\x89PNG")  # at the end of a notebook's cell
 
 
 def test_overlay_in_two_dimensions_and_its_errors():
