@@ -21,7 +21,11 @@ from medframe.networks import ResNet
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
 HIPPOCAMPUS = DATA / "msd_hippocampus"
-pytestmark = [pytest.mark.slow, pytest.mark.skipif(not DATA.exists(), reason="../shared/data is absent")]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.timeout(1200),
+    pytest.mark.skipif(not DATA.exists(), reason="../shared/data is absent"),
+]
 
 THREE = {"kernel_size": [3] * 3, "strides": [1, 2, 2], "channels": (8, 16, 32)}
 FEATURES = {"features": (8, 8, 16, 16, 32, 8)}
@@ -43,7 +47,11 @@ SEGMENTATION = {
     "BasicUNet": (FEATURES, LARGE, 200),
     "UNetPlusPlus": (FEATURES, LARGE, 200),
     "AttentionUNet": (STAGES, SMALL, 300),
-    "FlexibleUNet": ({"backbone": "resnet10", "decoder_channels": (32, 16, 16, 8, 8)}, (32, 64, 32), 300),
+    "FlexibleUNet": (
+        {"backbone": "resnet10", "features": 8, "decoder_channels": (32, 16, 16, 8, 8)},
+        (32, 64, 32),
+        300,
+    ),
     "SegResNet": (BLOCKS, SMALL, 200),
     "SegResNetDS": ({**BLOCKS, "dsdepth": 2}, SMALL, 200),
     "SegResNetVAE": ({**BLOCKS, "input_image_size": SMALL, "vae_nz": 4}, SMALL, 300),
