@@ -107,6 +107,23 @@ MF_CLONES void nearest_taps(const T *__restrict in, const Index *__restrict at, 
     for (int q = 0; q < n; ++q) out[q] = at[q] < 0 ? fill : in[at[q]];
 }
 
+// the same for voxels k0, k0 + 1, ... of a straight row, all of whose nearest voxels lie inside
+MF_CLONES inline void nearest_line(const Line &line, int k0, int n, const Grid &g, Index *__restrict at) {
+    const double z0 = line.start[0] + 0.5, y0 = line.start[1] + 0.5, x0 = line.start[2] + 0.5;
+    const double dz = line.step[0], dy = line.step[1], dx = line.step[2];
+    const int z1 = g.n[0] - 1, y1 = g.n[1] - 1, x1 = g.n[2] - 1;
+    for (int q = 0; q < n; ++q) {
+        const double k = k0 + q;  // not negative but for rounding: truncation is floor
+        const int z = static_cast<int>(z0 + k * dz), y = static_cast<int>(y0 + k * dy), x = static_cast<int>(x0 + k * dx);
+        at[q] = g.at(z < z1 ? z : z1, y < y1 ? y : y1, x < x1 ? x : x1);
+    }
+}
+
+template <class T>
+MF_CLONES void copy_taps(const T *__restrict in, const Index *__restrict at, int n, T *__restrict out) {
+    for (int q = 0; q < n; ++q) out[q] = in[at[q]];
+}
+
 // order 1
 
 template <class Real>
