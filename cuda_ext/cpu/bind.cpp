@@ -13,6 +13,7 @@ void pull(const py::array &volume, py::array &out, const py::object &lead, const
     check_volume(volume, "the volume is a C-ordered (C, D, H, W)");
     check_volume(out, "the output is a C-ordered (C, D, H, W)");
     check(volume.shape(0) == out.shape(0), "volume and output differ in channels");
+    check_apart(volume, out);
     check(order == 0 || order == 1 || order == 3, "the order is 0, 1 or 3");
     check(border >= ZERO && border <= WRAP, "the border is 0 to 3");
     Job job;

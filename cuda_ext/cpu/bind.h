@@ -63,6 +63,12 @@ inline void check_volume(const py::array &array, const char *what) {
     for (int a = 1; a < 4; ++a) check(array.shape(a) < (Index(1) << 31) - 8, what);
 }
 
+// both of which are C-ordered
+inline void check_apart(const py::array &in, const py::array &out) {
+    const auto *from = static_cast<const char *>(in.data()), *to = static_cast<const char *>(out.data());
+    check(from + in.nbytes() <= to || to + out.nbytes() <= from, "the output is another array");
+}
+
 inline Affine affine_of(const py::handle &matrix) {
     const auto m = py::array_t<double, py::array::c_style | py::array::forcecast>::ensure(matrix);
     check(m && m.ndim() == 2 && m.shape(0) == 4 && m.shape(1) == 4, "a matrix is 4 x 4");

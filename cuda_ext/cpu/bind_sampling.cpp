@@ -19,6 +19,7 @@ void label_vote(const py::array &labels, py::array &out, const py::object &lead,
     check_volume(labels, "the labels are a C-ordered (C, D, H, W)");
     check_volume(out, "the output is a C-ordered (C, D, H, W)");
     check(labels.shape(0) == out.shape(0), "labels and output differ in channels");
+    check_apart(labels, out);
     check(border >= ZERO && border <= WRAP, "the border is 0 to 3");
     const char kind = labels.dtype().kind();
     check(out.dtype().kind() == kind && out.itemsize() == labels.itemsize(), "labels and output differ in type");
@@ -49,6 +50,7 @@ void logit_argmax(const py::array &logits, py::array &out, const py::object &lea
     check_volume(logits, "the logits are a C-ordered (C, D, H, W)");
     check_volume(out, "the output is a C-ordered (C, D, H, W)");
     check(border >= ZERO && border <= WRAP, "the border is 0 to 3");
+    check_apart(logits, out);
     Job job;
     describe(job, logits, out, lead, knots);
     job.in = logits.data();

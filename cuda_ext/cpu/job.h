@@ -11,7 +11,8 @@
 // Hot functions are compiled for several generations of x86-64; the loader picks one (ifunc, hence glibc). The body of
 // an OpenMP region is outlined and never cloned, so the work on a row stands in cloned free functions called from
 // there.
-#if defined(__x86_64__) && defined(__GLIBC__) && defined(__GNUC__) && !defined(__clang__) && __GNUC__ >= 12
+#if defined(__x86_64__) && defined(__GLIBC__) && defined(__GNUC__) && !defined(__clang__) && __GNUC__ >= 12 && \
+    !defined(MF_ONE_CLONE)
 #define MF_CLONES __attribute__((target_clones("default", "arch=x86-64-v3", "arch=x86-64-v4")))
 #else
 #define MF_CLONES

@@ -149,7 +149,8 @@ void median(const float *in, float *out, Index channels, const int *size, int wi
         float *framed = scratch[omp_get_thread_num()].data(), *to = framed;
         for (int dz = -rz; dz <= rz; ++dz)
             for (int dy = -ry; dy <= ry; ++dy, to += pitch) {
-                const float *from = volume + (Index(std::clamp(z + dz, 0, d - 1)) * h + std::clamp(y + dy, 0, h - 1)) * w;
+                const float *from =
+                    volume + (Index(std::clamp(z + dz, 0, d - 1)) * h + std::clamp(y + dy, 0, h - 1)) * w;
                 std::fill_n(to, r, from[0]);
                 std::copy(from, from + w, to + r);
                 std::fill_n(to + r + w, r, from[w - 1]);

@@ -64,6 +64,13 @@ class Stretch {
     double lo_[3], hi_[3], per_step_[3];
 };
 
+// False so far out, or for no numbers, that rounding is no longer small against a voxel.
+bool within_reach(const Line &line, int w) {
+    bool near = true;
+    for (int a = 0; a < 3; ++a) near = near && std::abs(line.start[a]) + std::abs(line.step[a]) * w <= FAR_OUT;
+    return near;
+}
+
 template <int ORDER, class T, class Real>
 class Sampler {
   public:
@@ -99,8 +106,7 @@ class Sampler {
         const Index start = (Index(i) * job_.out_size[1] + j) * w;
         if (!route_.straight()) return blocks(i, j, 0, w, start, s);
         const Line line(job_.lead, i, j);
-        for (int a = 0; a < 3; ++a)  // so far out, or no number: rounding is no longer small against a voxel
-            if (!(std::abs(line.start[a]) + std::abs(line.step[a]) * w <= FAR_OUT)) return blocks(i, j, 0, w, start, s);
+        if (!within_reach(line, w)) return blocks(i, j, 0, w, start, s);
         // an affine row meets the volume in one stretch: what is beside it is told apart, not read
         int fast0, fast1, touch0 = 0, touch1 = w;
         if (job_.border == ZERO) touch_.of(line, 0, w, touch0, touch1);
@@ -223,6 +229,12 @@ class Sampler<0, T, float> {
           store_(store_for(job.in_kind, job.out_kind)),
           out_bytes_(bytes_of(job.out_kind)) {
         std::memcpy(&fill_, &job.fill_bits, sizeof fill_);
+        double lo[3], hi[3];
+        for (int a = 0; a < 3; ++a) {
+            lo[a] = -0.5;
+            hi[a] = std::nextafter(job.in_size[a] - 0.5, 0.0);
+        }
+        inside_ = Stretch(job.lead, lo, hi);
     }
 
     void prepare(Scratch<float> &) const {}
@@ -230,25 +242,53 @@ class Sampler<0, T, float> {
     void row(int i, int j, Scratch<float> &s) const {
         const int w = job_.out_size[2];
         const Index start = (Index(i) * job_.out_size[1] + j) * w;
-        T values[BLOCK];
-        for (int k = 0; k < w; k += BLOCK) {
-            const int n = std::min(BLOCK, w - k);
+        const Line line(job_.lead, i, j);
+        if (!route_.straight() || !within_reach(line, w)) return blocks(i, j, 0, w, start, s);
+        int inside0, inside1;
+        inside_.of(line, 0, w, inside0, inside1);
+        beside(i, j, 0, inside0, start, s);
+        for (int k = inside0; k < inside1; k += BLOCK) {
+            const int n = std::min(BLOCK, inside1 - k);
+            nearest_line(line, k, n, grid_, s.spots.at);
+            write(n, start + k, [&](const T *in, T *to) { copy_taps(in, s.spots.at, n, to); });
+        }
+        beside(i, j, inside1, w, start, s);
+    }
+
+  private:
+    // Voxels of a straight row that read none inside.
+    void beside(int i, int j, int k0, int k1, Index start, Scratch<float> &s) const {
+        if (job_.border != ZERO) return blocks(i, j, k0, k1, start, s);
+        for (int k = k0; k < k1; k += BLOCK) {
+            const int n = std::min(BLOCK, k1 - k);
+            write(n, start + k, [&](const T *, T *to) { std::fill(to, to + n, fill_); });
+        }
+    }
+
+    void blocks(int i, int j, int k0, int k1, Index start, Scratch<float> &s) const {
+        for (int k = k0; k < k1; k += BLOCK) {
+            const int n = std::min(BLOCK, k1 - k);
             route_.places(i, j, k, n, s.p, s.bends);
             nearest_spots(s.p, n, grid_, job_.border, s.spots.at);
-            for (Index c = 0; c < job_.channels; ++c) {
-                const T *in = in_ + c * job_.in_voxels();
-                char *to = static_cast<char *>(job_.out) + (c * job_.out_voxels() + start + k) * out_bytes_;
-                if (job_.in_kind == job_.out_kind) {
-                    nearest_taps(in, s.spots.at, n, fill_, reinterpret_cast<T *>(to));
-                } else {
-                    nearest_taps(in, s.spots.at, n, fill_, values);
-                    store_(values, to, n);
-                }
+            write(n, start + k, [&](const T *in, T *to) { nearest_taps(in, s.spots.at, n, fill_, to); });
+        }
+    }
+
+    template <class F>
+    void write(int n, Index at, F &&f) const {
+        T values[BLOCK];
+        for (Index c = 0; c < job_.channels; ++c) {
+            const T *in = in_ + c * job_.in_voxels();
+            char *to = static_cast<char *>(job_.out) + (c * job_.out_voxels() + at) * out_bytes_;
+            if (job_.in_kind == job_.out_kind) {
+                f(in, reinterpret_cast<T *>(to));
+            } else {
+                f(in, values);
+                store_(values, to, n);
             }
         }
     }
 
-  private:
     const Job &job_;
     const Route &route_;
     const Grid grid_;
@@ -256,6 +296,7 @@ class Sampler<0, T, float> {
     T fill_;
     const Store store_;
     const Index out_bytes_;
+    Stretch inside_;
 };
 
 template <int ORDER, class T, class Real>

@@ -107,6 +107,24 @@ MF_CLONES void nearest_taps(const T *__restrict in, const Index *__restrict at, 
     for (int q = 0; q < n; ++q) out[q] = at[q] < 0 ? fill : in[at[q]];
 }
 
+// the same for voxels k0, k0 + 1, ... of a straight row, all of whose nearest voxels lie inside
+MF_CLONES inline void nearest_line(const Line &line, int k0, int n, const Grid &g, Index *__restrict at) {
+    const double z0 = line.start[0] + 0.5, y0 = line.start[1] + 0.5, x0 = line.start[2] + 0.5;
+    const double dz = line.step[0], dy = line.step[1], dx = line.step[2];
+    const int z1 = g.n[0] - 1, y1 = g.n[1] - 1, x1 = g.n[2] - 1;
+    for (int q = 0; q < n; ++q) {
+        const double k = k0 + q;  // not negative but for rounding: truncation is floor
+        const int z = static_cast<int>(z0 + k * dz), y = static_cast<int>(y0 + k * dy),
+                  x = static_cast<int>(x0 + k * dx);
+        at[q] = g.at(z < z1 ? z : z1, y < y1 ? y : y1, x < x1 ? x : x1);
+    }
+}
+
+template <class T>
+MF_CLONES void copy_taps(const T *__restrict in, const Index *__restrict at, int n, T *__restrict out) {
+    for (int q = 0; q < n; ++q) out[q] = in[at[q]];
+}
+
 // order 1
 
 template <class Real>
@@ -134,7 +152,8 @@ MF_CLONES void line_spots(const Line &line, int k0, int n, const Grid &g, Spots<
     for (int q = 0; q < n; ++q) {
         double tz, ty, tx;
         const double k = k0 + q;
-        const int z = cell(z0 + k * dz, g.n[0], tz), y = cell(y0 + k * dy, g.n[1], ty), x = cell(x0 + k * dx, g.n[2], tx);
+        const int z = cell(z0 + k * dz, g.n[0], tz), y = cell(y0 + k * dy, g.n[1], ty),
+                  x = cell(x0 + k * dx, g.n[2], tx);
         at[q] = g.at(z, y, x);
         wz[q] = static_cast<Real>(tz);
         wy[q] = static_cast<Real>(ty);
@@ -158,7 +177,8 @@ MF_CLONES void linear_taps(const T *__restrict in, const Grid &g, const Spots<Re
         const V z = load4(wz + q), y = load4(wy + q), tx = load4(wx + q);
         V two[2];
         for (int r = 0; r < 2; ++r) {
-            const V tz = r ? high_twice<Real>(z) : low_twice<Real>(z), ty = r ? high_twice<Real>(y) : low_twice<Real>(y);
+            const V tz = r ? high_twice<Real>(z) : low_twice<Real>(z);
+            const V ty = r ? high_twice<Real>(y) : low_twice<Real>(y);
             const V sz = 1 - tz, sy = 1 - ty;
             const T *a = in + s.at[q + 2 * r], *b = in + s.at[q + 2 * r + 1];
             const V near = mix<V>(pairs(a, b), pairs(a + plane, b + plane), tz, sz);
@@ -203,13 +223,15 @@ MF_CLONES void linear_rim(const T *__restrict in, const Grid &g, const Line &lin
                           Real *__restrict out) {
     for (int q = 0; q < n; ++q) {
         const double k = k0 + q;
-        const Rim z = rim_of(line.start[0] + k * line.step[0], g.n[0]), y = rim_of(line.start[1] + k * line.step[1], g.n[1]),
-                  x = rim_of(line.start[2] + k * line.step[2], g.n[2]);
+        const Rim z = rim_of(line.start[0] + k * line.step[0], g.n[0]);
+        const Rim y = rim_of(line.start[1] + k * line.step[1], g.n[1]);
+        const Rim x = rim_of(line.start[2] + k * line.step[2], g.n[2]);
         const T *rows[4] = {in + g.at(z.near, y.near, 0), in + g.at(z.near, y.far, 0), in + g.at(z.far, y.near, 0),
                             in + g.at(z.far, y.far, 0)};
         const Real near = static_cast<Real>(x.near_weight), far = static_cast<Real>(x.far_weight);
         Real line_of[4];
-        for (int r = 0; r < 4; ++r) line_of[r] = Real(number(rows[r][x.near])) * near + Real(number(rows[r][x.far])) * far;
+        for (int r = 0; r < 4; ++r)
+            line_of[r] = Real(number(rows[r][x.near])) * near + Real(number(rows[r][x.far])) * far;
         const Real zn = static_cast<Real>(z.near_weight), zf = static_cast<Real>(z.far_weight),
                    yn = static_cast<Real>(y.near_weight), yf = static_cast<Real>(y.far_weight);
         const Real sum = (line_of[0] * yn + line_of[1] * yf) * zn + (line_of[2] * yn + line_of[3] * yf) * zf;
