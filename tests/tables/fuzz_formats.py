@@ -58,7 +58,7 @@ class Row:
         look: reads a file and all its voxels.
         quick: mutants in the default suite.
         needs: a module of medframe that brings the format.
-        limit: of an image in bytes, where the format lets a small file be a large image (Zarr: absent chunks are fill).
+        limit: of an image in bytes, where a small file may be a large image (absent chunks and tiles are fill).
         seal: changes what checksums guard and mends them, so that the change is looked at, too.
     """
 
@@ -315,7 +315,7 @@ ROWS: dict[str, Row] = {
     "picture": Row(pictures, seal=seal_png),
     "TIFF": Row(tiff),
     "Zarr": Row(store, text=True, limit=16 << 20),
-    "whole slide": Row(slides, quick=500),
+    "whole slide": Row(slides, quick=500, limit=16 << 20),
     "ITK transform": Row(transforms("a.tfm", "b.txt"), text=True, look=look_at_transform, quick=1000),
     "ITK transform, binary": Row(transforms("a.mat"), look=look_at_transform, quick=500),
     "DICOM": Row(dicom, needs="medframe.io.dicom"),
