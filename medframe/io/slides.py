@@ -17,11 +17,14 @@ from medframe.base.errors import BadArgument, BadFile, BadLabel, MedframeError, 
 from medframe.base.extras import need
 from medframe.base.sizes import check_size
 from medframe.image import Image, LabelMap
+from medframe.io.gzip_stream import check_holds
 from medframe.io.raw import check_stamp
 from medframe.io.reading import Stamp, reading, stamp_of
 from medframe.io.text_header import lattice
 
 __all__ = ["read"]
+
+_IN_FOLDERS = (".mrxs", ".vms", ".vmu")  # their pixels lie in other files
 
 _PER_UNIT = {"inch": 25.4, "centimeter": 10.0}
 
@@ -40,6 +43,7 @@ def read(path: Path, kind: type[Image], *, level: int = 0) -> Image:
     Raises:
         BadFile: OpenSlide cannot read the file.
         BadLabel: a label map was asked for.
+        TooLarge: the file is too small for the level it claims.
         MissingPackage: OpenSlide is not installed.
     """
     if issubclass(kind, LabelMap):
@@ -53,6 +57,8 @@ def read(path: Path, kind: type[Image], *, level: int = 0) -> Image:
         full_width, full_height = slide.level_dimensions[0]
         spacing = _spacing(dict(slide.properties), notes)
         levels = slide.level_count
+    if path.suffix.lower() not in _IN_FOLDERS:
+        check_holds(3 * width * height, stamp[0], path)
     factors = (full_height / height, full_width / width)
     affine = np.eye(3)
     for k, (mm, factor) in enumerate(zip(spacing, factors, strict=True)):

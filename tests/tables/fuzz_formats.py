@@ -58,7 +58,8 @@ class Row:
         look: reads a file and all its voxels.
         quick: mutants in the default suite.
         needs: a module of medframe that brings the format.
-        limit: of an image in bytes, where the format lets a small file be a large image (Zarr: absent chunks are fill).
+        limit: of an image in bytes, where a small file may be a large image (absent chunks and tiles are fill).
+        aborts: why the long run is not promised: native code that ends the process, for which `untrusted` is there.
         seal: changes what checksums guard and mends them, so that the change is looked at, too.
     """
 
@@ -68,6 +69,7 @@ class Row:
     quick: int = 2000
     needs: str = "medframe.io"
     limit: int | None = None
+    aborts: str | None = None
     seal: Callable[[bytes, Callable[[bytes], bytes]], bytes] | None = None
 
     @property
@@ -315,7 +317,7 @@ ROWS: dict[str, Row] = {
     "picture": Row(pictures, seal=seal_png),
     "TIFF": Row(tiff),
     "Zarr": Row(store, text=True, limit=16 << 20),
-    "whole slide": Row(slides, quick=500),
+    "whole slide": Row(slides, quick=500, limit=16 << 20, aborts="OpenSlide aborts the process on some damaged files"),
     "ITK transform": Row(transforms("a.tfm", "b.txt"), text=True, look=look_at_transform, quick=1000),
     "ITK transform, binary": Row(transforms("a.mat"), look=look_at_transform, quick=500),
     "DICOM": Row(dicom, needs="medframe.io.dicom"),
