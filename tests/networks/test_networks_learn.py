@@ -48,7 +48,7 @@ SEGMENTATION = {
     "UNetPlusPlus": (FEATURES, LARGE, 200),
     "AttentionUNet": (STAGES, SMALL, 300),
     "FlexibleUNet": (
-        {"backbone": "resnet10", "features": 8, "decoder_channels": (32, 16, 16, 8, 8)},
+        {"backbone": "resnet10", "decoder_channels": (32, 16, 16, 8, 8)},
         (32, 64, 32),
         300,
     ),
