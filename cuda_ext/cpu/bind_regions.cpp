@@ -16,13 +16,23 @@ struct Volume {
     Index voxels;
 };
 
-Volume like(const py::array &in, const py::array &out) {
+Volume volume_of(const py::array &in) {
     check_volume(in, "the input is a C-ordered (C, D, H, W) that holds voxels");
-    check_volume(out, "the output is a C-ordered (C, D, H, W) that holds voxels");
     Volume v{in.shape(0), {}, in.size()};
-    for (int a = 0; a < 4; ++a) check(in.shape(a) == out.shape(a), "input and output are of one shape");
-    check_apart(in, out);
     for (int a = 0; a < 3; ++a) v.size[a] = static_cast<int>(in.shape(a + 1));
+    return v;
+}
+
+Volume alike(const py::array &one, const py::array &other) {
+    const Volume v = volume_of(one);
+    check_volume(other, "the other is a C-ordered (C, D, H, W) that holds voxels");
+    for (int a = 0; a < 4; ++a) check(one.shape(a) == other.shape(a), "input and output are of one shape");
+    return v;
+}
+
+Volume like(const py::array &in, const py::array &out) {
+    const Volume v = alike(in, out);
+    check_apart(in, out);
     return v;
 }
 
@@ -59,7 +69,7 @@ void bound_distance(const py::array &target, py::array &out, const std::array<do
 
 bool bound_distances_at(const py::array &target, const py::array &at, py::array &out,
                         const std::array<double, 3> &spacing, Index most, int threads) {
-    const Volume v = like(target, at);
+    const Volume v = alike(target, at); // both are read, and may be one
     check(v.channels == 1, "one channel");
     check(v.size[2] < 65535, "rows of less than 65535 voxels");
     const std::uint8_t *in = bytes(target), *where = bytes(at);
@@ -80,7 +90,7 @@ std::int64_t *bounds(py::array &of, Index count) {
 }
 
 void bound_boxes(const py::array &labels, py::array &lower, py::array &upper) {
-    const Volume v = like(labels, labels);
+    const Volume v = volume_of(labels);
     check(v.channels == 1 && lower.ndim() == 2, "one channel, and bounds");
     const Index count = lower.shape(0);
     std::int64_t *low = bounds(lower, count), *high = bounds(upper, count);

@@ -76,14 +76,23 @@ def test_bfloat16_autocast_stays_close(row):
     assert half.dtype in (torch.bfloat16, torch.float32)
     assert (half - exact).square().mean().sqrt() < row.bfloat16 * exact.std()
     network.train()
-    # twice the size: torch 2.13 reads memory it never wrote in the bfloat16 weight gradient of a 3 x 3 x 3 convolution
-    # over eight voxels or fewer (seen with 2 x 1 x 2, 2 x 2 x 2 and 2 x 1 x 4, never with more), on CPUs with AVX-512
-    small = row.multiple is not None and not row.extra
-    small = small and math.prod(n // m for n, m in zip(row.size, row.multiple, strict=True)) <= 8
+    untold = set()
+
+    def note(layer, inputs, output):
+        # torch 2.13 reads memory it never wrote in the bfloat16 weight gradient of a 3-D convolution over two voxels along
+        # the first axis, so those weights are left out; `choose_precision` refuses such networks by their gradients
+        if 2 in (inputs[0].shape[2], output.shape[2]):
+            untold.add(layer.weight)
+
+    for layer in network.modules():
+        if isinstance(layer, nn.Conv3d | nn.ConvTranspose3d):
+            layer.register_forward_hook(note)
     with torch.autocast("cpu", torch.bfloat16):
-        answers = network(*row.inputs(1 if small else 2, times=2 if small else 1))
+        answers = network(*row.inputs())
     as_list(answers)[0].float().square().mean().backward()
-    assert all(torch.isfinite(p.grad).all() for p in network.parameters() if p.grad is not None)
+    told = [p.grad for p in network.parameters() if p.grad is not None and p not in untold]
+    assert told
+    assert all(torch.isfinite(grad).all() for grad in told)
 
 
 @pytest.mark.parametrize("row", [case(r) for r in ROWS if len(r.size) > 1])  # torch has none in 1-D
@@ -206,7 +215,8 @@ def test_checkpointing_keeps_less_and_changes_no_gradient(row):
 
 def test_every_network_has_a_row_in_2d_and_in_3d():
     named = [getattr(networks, name) for name in networks.__all__]
-    classes = {c for c in named if isinstance(c, type) and issubclass(c, nn.Module)}
+    blocks = {networks.Warp, networks.DVF2DDF}  # not networks: they hold no weights
+    classes = {c for c in named if isinstance(c, type) and issubclass(c, nn.Module)} - blocks
     for spatial_dims in (2, 3):
         found = {c for row in ROWS if row.args["spatial_dims"] == spatial_dims for c in row.make.__mro__}
         assert not classes - found

@@ -29,12 +29,12 @@ class _Generator(Generator):
 
 class _Classifier(Classifier):
     def __init__(self, in_channels, **options):
-        super().__init__(in_shape=(in_channels, 24, 16), **options)
+        super().__init__(in_shape=(in_channels, 24, 16, 8)[: 1 + options["spatial_dims"]], **options)
 
 
 class _Discriminator(Discriminator):
     def __init__(self, in_channels, **options):
-        super().__init__(in_shape=(in_channels, 8, 8, 16), **options)
+        super().__init__(in_shape=(in_channels, 8, 8, 16)[: 1 + options["spatial_dims"]], **options)
 
 
 ROWS = [
@@ -81,6 +81,24 @@ ROWS = [
         multiple=None,
         parameters=2 * conv(2, 4, 9) + norm(4) + PRELU + 2 * conv(4, 8, 9) + conv(8 * 24, 3, 1),
         shapes=lambda b: [(b, 3)],
+    ),
+    Row(
+        "classifier-3d",
+        _Classifier,
+        {"spatial_dims": 3, "in_channels": 1, "classes": 2, "channels": (4, 8), "strides": (2, 2)},
+        size=(24, 16, 8),
+        multiple=None,
+        parameters=None,
+        shapes=lambda b: [(b, 2)],
+    ),
+    Row(
+        "discriminator-2d",
+        _Discriminator,
+        {"spatial_dims": 2, "in_channels": 2, "channels": (4, 8), "strides": (2, 2)},
+        size=(8, 8),
+        multiple=None,
+        parameters=None,
+        shapes=lambda b: [(b, 1)],
     ),
     Row(
         "discriminator-3d",

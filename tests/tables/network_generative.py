@@ -176,10 +176,10 @@ ROWS = [
         "spade-diffusion-unet-3d",
         SPADEDiffusionModelUNet,
         dims(3, 1, 1, label_nc=3, spade_intermediate_channels=4, **TWO),
-        size=(4, 8, 8),
+        size=(8, 8, 8),
         multiple=(2, 2, 2),
         parameters=None,
-        extra=lambda b: (steps(b), noise(b, 3, 4, 8, 8)),
+        extra=lambda b: (steps(b), noise(b, 3, 8, 8, 8)),
         wakes=True,
     ),
     Row(

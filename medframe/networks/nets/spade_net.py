@@ -49,6 +49,9 @@ class SPADEResidual(nn.Module):
 class SPADENet(nn.Module):
     """Image synthesis from one-hot labels: `network(x, labels)` gives an image, and a latent mean and log-variance.
 
+    Shapes: `x` (B, in_channels, *input_shape) and labels (B, label_nc, *input_shape) give an image
+    (B, out_channels, *input_shape) and two vectors (B, z_dim).
+
     An encoder reads the manner of `x` into a vector; a decoder makes an image that shows the labels in that manner.
     While training the vector is drawn, in evaluation it is the mean; `decode(labels, z)` takes any, such as one drawn
     from the standard normal distribution. The loss has a Kullback-Leibler term beside it,
