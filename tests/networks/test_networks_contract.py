@@ -79,8 +79,8 @@ def test_bfloat16_autocast_stays_close(row):
     untold = set()
 
     def note(layer, inputs, output):
-        # torch 2.13 reads memory it never wrote in the bfloat16 weight gradient of a 3-D convolution over two voxels along
-        # the first axis, so those weights are left out; `choose_precision` refuses such networks by their gradients
+        # torch 2.13 reads memory it never wrote in the bfloat16 weight gradient of a 3-D convolution over two voxels
+        # along the first axis, so those are left out; `choose_precision` refuses such networks by their gradients
         if 2 in (inputs[0].shape[2], output.shape[2]):
             untold.add(layer.weight)
 
