@@ -3,12 +3,15 @@
 Set MEDFRAME_REQUIRE_NATIVE=1 to turn a missing extension into an error (the tests' command does).
 """
 
+import importlib
+import importlib.util
 import os
 import re
 from pathlib import Path
 
 from setuptools import Extension, find_packages, setup
 from setuptools.command.build_ext import build_ext
+from setuptools.errors import CompileError
 
 HERE = Path(__file__).parent
 SOURCES = sorted(str(p.relative_to(HERE)) for p in (HERE / "cuda_ext" / "cpu").glob("*.cpp"))
@@ -20,10 +23,18 @@ class BuildExt(build_ext):
     """Finds pybind11 only when it is needed, so that a plain `python setup.py --version` works without it."""
 
     def build_extension(self, ext: Extension) -> None:
-        import pybind11
-
-        ext.include_dirs.append(pybind11.get_include())
+        ext.include_dirs.append(pybind11_headers())
         super().build_extension(ext)
+
+
+def pybind11_headers() -> str:
+    """Of pybind11 itself, or the copy that torch brings: builds without isolation need nothing more then."""
+    if importlib.util.find_spec("pybind11") is not None:
+        return importlib.import_module("pybind11").get_include()
+    torch = importlib.util.find_spec("torch")
+    if torch is None:
+        raise CompileError("the extension needs the headers of pybind11: pip install pybind11")
+    return str(Path(torch.submodule_search_locations[0]) / "include")
 
 
 core = Extension(

@@ -1,4 +1,6 @@
-"""The kernels beside what the same work takes elsewhere, in one run: MONAI, torch, SciPy, SimpleITK, edt, cc3d.
+"""The kernels beside what the same work takes elsewhere, in one run.
+
+The others are MONAI, TorchIO, batchgeneratorsv2, torch, SciPy, SimpleITK, edt and cc3d.
 
 Resampling goes from and to float32 volumes of 256 x 256 x 160 (labels: uint8); regions are of 192^3. Every candidate
 is called as its users call it and allocates its own output. Ratios are theirs over ours; `copy` is what copying the
@@ -140,6 +142,8 @@ def resampling() -> dict[str, tuple[Ways, torch.Tensor]]:
     }
     add_simpleitk(cases, volume, labels, thick, matrix)
     add_monai(cases, volume, labels, thick, thick_labels)
+    add_torchio(cases, volume, labels)
+    add_batchgenerators(cases, volume, labels)
     return cases
 
 
@@ -199,6 +203,39 @@ def add_monai(cases: dict[str, tuple[Ways, torch.Tensor]], *given: torch.Tensor)
         padding_mode="zeros",
     )
     cases["affine to a 128^3 patch, image and label"][0]["MONAI"] = lambda: crop({"image": image, "label": label})
+
+
+def add_torchio(cases: dict[str, tuple[Ways, torch.Tensor]], *given: torch.Tensor) -> None:
+    try:
+        import torchio as tio
+    except ImportError:
+        return
+    volume, labels = given
+    subject = tio.Subject(image=tio.ScalarImage(tensor=volume), label=tio.LabelMap(tensor=labels))
+    image = tio.Subject(image=subject.image)
+    degrees = tuple(float(np.degrees(a)) for a in ANGLES for _ in range(2))
+    turn = tio.RandomAffine(scales=tuple(z for z in ZOOM for _ in range(2)), degrees=degrees, default_pad_value=0)
+    bend = tio.Compose([tio.RandomElasticDeformation(num_control_points=8, max_displacement=6), turn])
+    cut = tio.Compose([turn, tio.CropOrPad((128, 128, 128))])
+    cases["rotation and scale, linear"][0]["TorchIO"] = lambda: turn(image).image.data
+    cases["affine and elastic"][0]["TorchIO"] = lambda: bend(image).image.data
+    cases["affine to a 128^3 patch, image and label"][0]["TorchIO"] = lambda: cut(subject).image.data
+
+
+def add_batchgenerators(cases: dict[str, tuple[Ways, torch.Tensor]], *given: torch.Tensor) -> None:
+    try:
+        from batchgeneratorsv2.transforms.spatial.spatial import SpatialTransform
+    except ImportError:
+        return
+    volume, labels = given
+    settings = {"p_rotation": 1.0, "rotation": (0.2, 0.2001), "p_scaling": 1.0, "scaling": (0.95, 0.9501)}
+    elastic = {"elastic_deform_scale": (0.1, 0.1), "elastic_deform_magnitude": (0.05, 0.05)}
+    bend = SpatialTransform(SHAPE, 0, False, p_elastic_deform=1.0, **elastic, **settings)
+    crop = SpatialTransform((128, 128, 128), 0, False, mode_seg="nearest", **settings)
+    classes = labels.to(torch.int16)
+    cases["affine and elastic"][0]["batchgeneratorsv2"] = lambda: bend(image=volume)
+    patch = cases["affine to a 128^3 patch, image and label"][0]
+    patch["batchgeneratorsv2"] = lambda: crop(image=volume, segmentation=classes)
 
 
 def regions() -> dict[str, tuple[Ways, torch.Tensor]]:
@@ -325,7 +362,8 @@ def main() -> None:
         print(f"{name:24} {row}")
     if arguments.record:
         about = {"threads": arguments.threads, "repeats": repeats, "cases": result, "scaling": sizes}
-        packages = versions("torch", "numpy", "scipy", "SimpleITK", "monai", "edt", "connected-components-3d")
+        names = ("torch", "numpy", "scipy", "SimpleITK", "monai", "torchio", "batchgeneratorsv2", "edt")
+        packages = versions(*names, "connected-components-3d")
         record("kernels_cpu", about | {"versions": packages})
 
 
