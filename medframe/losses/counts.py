@@ -110,11 +110,12 @@ class _LabelSums(torch.autograd.Function):
                 total = p.sum(1, keepdim=True)
                 p.div_(total)
                 norm[:, None, part] = total.log_().add_(top)
-                surprise = total.sub_(z.gather(1, y.clamp(min=0)))  # -log p of the true class
+                surprise = total.sub_(z.gather(1, _true(y, w)))  # -log p of the true class
                 here = (y == _classes(z)).to(z.dtype)
-                rows = torch.cat([surprise.neg().exp_(), torch.ones_like(surprise), surprise], 1).mul_(w)
-                both, there, missed = (_inner(here, rows[:, k : k + 1]) for k in range(3))
-                sums.append(torch.stack([both, _inner(p, w), there, missed]))
+                rows = torch.cat([surprise.neg().exp_(), torch.ones_like(surprise), surprise], 1)
+                both, there, missed = _sums(here, rows if w is None else rows.mul_(w)).unbind(-1)
+                predicted = p.sum(-1) if w is None else _sums(p, w)[..., 0]
+                sums.append(torch.stack([both, predicted, there, missed]))
         ctx.save_for_backward(logits, labels, share, norm)
         whole = torch.stack(sums).sum(0) if sums else norm.new_zeros((4, *logits.shape[:2]))
         both, predicted, there, missed = whole.unbind()
@@ -130,29 +131,49 @@ class _LabelSums(torch.autograd.Function):
         grad = torch.empty_like(logits)
         with full_precision(logits):
             for z, y, w, part in _chunks(logits, labels, share):
-                p = (z - norm[:, None, part]).exp_()
-                true = y.clamp(min=0)
+                slope = grad[:, :, part] if grad.dtype == z.dtype else torch.empty_like(z)
+                p = torch.sub(z, norm[:, None, part], out=slope).exp_()
+                true = _true(y, w)
                 own = p.gather(1, true).mul_(grad_both.gather(1, true[:, 0])[:, None])
                 missed = grad_missed.gather(1, true[:, 0])[:, None]
-                mean = _inner(p.mT, grad_predicted[:, None])[:, None]  # B, 1, n
+                mean = _sums(p.mT, grad_predicted[:, None]).mT  # B, 1, n
                 # d p_c / d z_k = p_c ([c = k] - p_k), and d -log p_y / d z_k = p_k - [k = y]
-                shift, at_true = (missed - own - mean).mul_(w), (own - missed).mul_(w)
-                p.mul_(torch.addcmul(shift, grad_predicted[..., None], w))
-                grad[:, :, part] = _add_at(p, y, true, at_true)
+                shift, at_true = (missed - own).sub_(mean), own.sub_(missed)
+                if w is None:
+                    p.mul_(shift.add(grad_predicted[..., None]))
+                else:
+                    p.mul_(torch.addcmul(shift.mul_(w), grad_predicted[..., None], w))
+                    at_true.mul_(w)
+                _add_at(p, y, true, at_true)
+                if slope.dtype != grad.dtype:
+                    grad[:, :, part] = slope
         return grad, None, None
 
 
-def _chunks(logits: Tensor, labels: Tensor, share: Tensor | None) -> Iterator[tuple[Tensor, Tensor, Tensor, slice]]:
-    """Logits (B, C, n) and labels and shares (B, 1, n) of some voxels, and which they are."""
+def _chunks(
+    logits: Tensor, labels: Tensor, share: Tensor | None
+) -> Iterator[tuple[Tensor, Tensor, Tensor | None, slice]]:
+    """Logits (B, C, n), labels and shares (B, 1, n) of some voxels, and which they are; no shares where all count 1."""
     batch, classes, voxels = logits.shape
     size = max(1, CHUNK.get(logits.device.type, 2**22) // max(1, batch * classes))
+    # on a GPU the host would have to wait for the answer
+    on_host = logits.device.type == "cpu" and not torch.compiler.is_compiling()
+    alike = on_host and share is None and bool(voxels) and int(labels.min()) >= 0
     if torch.compiler.is_compiling():
         size = max(1, voxels)  # a loop would be written out step by step
     for start in range(0, voxels, size):
         part = slice(start, start + size)
         z, y = logits[:, :, part].to(_wide(logits)), labels[:, None, part]
-        w = (y != EXCLUDED).to(z.dtype) if share is None else share[:, None, part] * (y != EXCLUDED)
-        yield z, y, w, part
+        if alike:
+            yield z, y, None, part
+            continue
+        counted = y != EXCLUDED
+        yield z, y, counted.to(z.dtype) if share is None else share[:, None, part] * counted, part
+
+
+def _true(y: Tensor, w: Tensor | None) -> Tensor:
+    """A class to look up for every voxel: excluded ones, which weigh nothing, take the first."""
+    return y if w is None else y.clamp(min=0)
 
 
 def _wide(logits: Tensor) -> torch.dtype:
@@ -163,9 +184,11 @@ def _classes(z: Tensor) -> Tensor:
     return torch.arange(z.shape[1], device=z.device)[:, None]
 
 
-def _inner(rows: Tensor, w: Tensor) -> Tensor:
-    """Sums of (B, K, n) rows weighted by (B, 1, n): by the quick product where that does not round to fewer digits."""
-    return torch.matmul(rows, w.mT)[..., 0] if rows.device.type == "cpu" else (rows * w).sum(-1)
+def _sums(rows: Tensor, weights: Tensor) -> Tensor:
+    """Sums of (B, K, n) rows by (B, J, n) weights, (B, K, J): by the quick product where it keeps all digits."""
+    if rows.device.type == "cpu":
+        return torch.matmul(rows, weights.mT)
+    return torch.stack([(rows * w[:, None]).sum(-1) for w in weights.unbind(1)], -1)
 
 
 def _add_at(slope: Tensor, labels: Tensor, true: Tensor, values: Tensor) -> Tensor:

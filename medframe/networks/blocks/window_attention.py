@@ -85,16 +85,30 @@ class WindowAttention(nn.Module):
         q, k, v = self.qkv(x).reshape(windows, n, 3, self.num_heads, -1).permute(2, 0, 3, 1, 4)
         index: Tensor = self.relative_position_index  # type: ignore[assignment]
         bias = self.relative_position_bias_table[index[:n, :n].reshape(-1)].reshape(n, n, -1).permute(2, 0, 1)
-        bias = bias.to(q.dtype)
-        if mask is None:
-            bias = bias.expand(windows, -1, -1, -1)
-        else:
+        bias = bias.to(q.dtype)[None]
+        if mask is not None:
             bias = bias + mask.to(q.dtype)[:, None]
-            bias = bias.repeat(windows // mask.shape[0], 1, 1, 1)
         chance = self.dropout.p if self.training else 0.0
-        x = F.scaled_dot_product_attention(q, k, v, attn_mask=bias, dropout_p=chance)
+        x = _attention(q, k, v, bias, chance)
         out: Tensor = self.dropout(self.proj(x.transpose(1, 2).reshape(windows, n, channels)))
         return out
+
+
+def _attention(q: Tensor, k: Tensor, v: Tensor, bias: Tensor, dropout: float) -> Tensor:
+    """Attention of (windows, heads, n, c) with a bias (kinds, heads, n, n), window i being of kind i modulo kinds."""
+    windows, heads, n, _ = q.shape
+    kinds = bias.shape[0]
+    if q.device.type != "cpu":
+        return F.scaled_dot_product_attention(
+            q, k, v, attn_mask=bias.repeat(windows // kinds, 1, 1, 1), dropout_p=dropout
+        )
+    # on the CPU torch's own takes several looks at the scores for rows that are masked altogether, which there are not
+    scores = (q * q.shape[-1] ** -0.5) @ k.mT
+    if kinds == 1:
+        scores.add_(bias)
+    else:  # not in place: the way back through a view would copy the scores
+        scores = (scores.view(-1, kinds, heads, n, n) + bias).view(windows, heads, n, n)
+    return F.dropout(scores.softmax(-1), dropout) @ v
 
 
 class SwinBlock(nn.Module):
