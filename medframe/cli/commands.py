@@ -123,6 +123,8 @@ def _demo(arguments: argparse.Namespace) -> int:
             "kernels": [[3, 3, 3]] * 3,
             "rotate": [-10, 10],
             "scale": [0.9, 1.1],
+            "overlap": 0.25,  # a slab is many windows: looking at it costs as much as a hundred steps otherwise
+            "monitor": 2,
         },
         baselines=lambda: {"best single window of intensities": window_baseline(folder / "data")},
     )
