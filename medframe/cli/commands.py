@@ -118,7 +118,7 @@ def _demo(arguments: argparse.Namespace) -> int:
             "name": "demo: grey and white matter",
             "classes": CLASSES,
             "patch": [40, 24, 40],  # small patches and a small network: many steps in little time
-            "features": [16, 32, 64],
+            "features": [12, 24, 48],
             "strides": [[1, 1, 1], [2, 2, 2], [2, 2, 2]],
             "kernels": [[3, 3, 3]] * 3,
             "rotate": [-10, 10],
