@@ -24,9 +24,8 @@ if library:
     spec = importlib.util.spec_from_file_location("medframe._core", library)
     sys.modules["medframe._core"] = module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-from medframe.kernels import Knots, distance_transform, gaussian, logit_argmax, median, normal_noise, pull, push
-import medframe._core
-assert not library or medframe._core.__file__ == library
+from medframe.kernels import Knots, distance_transform, gaussian, logit_argmax, median, native, normal_noise, pull, push
+assert not library or native.core().__file__ == library
 
 rng = np.random.default_rng(5)
 volume = torch.from_numpy(rng.normal(size=(2, 33, 41, 57)).astype(np.float32))
