@@ -68,6 +68,7 @@ PYBIND11_MODULE(_core, m) {
           py::arg("threads"));
     medframe::bind_sampling(m);
     medframe::bind_regions(m);
+    medframe::bind_memory(m);
 #if defined(__unix__) || defined(__APPLE__)
     pthread_atfork(nullptr, nullptr, [] { medframe::forked = true; });
 #endif

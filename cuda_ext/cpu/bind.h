@@ -108,6 +108,7 @@ inline void describe(Job &job, const py::array &volume, const py::array &out, co
 // one function a family of ops, each in its own bind_*.cpp, called by the module in bind.cpp
 void bind_sampling(py::module_ &m);
 void bind_regions(py::module_ &m);
+void bind_memory(py::module_ &m);
 
 }  // namespace medframe
 

@@ -190,7 +190,7 @@ class Separable {
     using Entry = Taps<ORDER, Real>;
 
   public:
-    struct Scratch {
+    struct alignas(128) Scratch {  // threads that write to one cache line wait for each other
         std::vector<Real> rows[N], mixed, tile, turned;
         const Real *row[N];  // lines summed over axis u, kept while neighbouring lines need them
         Index tag[N];        // their index along axis v's input

@@ -24,6 +24,7 @@ from medframe.kernels import (
     gaussian,
     joint_counts,
     median,
+    native,
     normal_noise,
     reference,
     signed_distance,
@@ -119,6 +120,26 @@ def test_components_of_blobs_are_cc3ds(core, connectivity, steps):
     assert found.max() == due.max() > 5
     assert len(set(zip(found.ravel().tolist(), due.ravel().tolist(), strict=True))) == due.max() + 1
     assert np.array_equal(found, ndimage.label(mask, ndimage.generate_binary_structure(3, steps))[0])
+
+
+@pytest.mark.parametrize("width", [1, 63, 64, 65, 128, 130])
+@pytest.mark.parametrize("density", [0.1, 0.5, 0.97])
+@pytest.mark.parametrize("values", [1, 3])
+def test_components_across_words_of_64_voxels(core, width, density, values):
+    """C++ looks at 64 voxels of a row at once; several threads join their parts afterwards."""
+    rng = np.random.default_rng(width)
+    shape = (2, 5, 4, width)
+    labels = torch.from_numpy(rng.integers(1, values + 1, shape) * (rng.random(shape) < density))
+    before = torch.get_num_threads()
+    try:
+        for dtype, threads in ((torch.uint8, 1), (torch.int16, 2), (torch.int32, 7)):
+            torch.set_num_threads(threads)
+            for steps in (1, 2, 3):
+                assert torch.equal(
+                    native.components(labels.to(dtype), steps), reference.components(labels.to(dtype), steps)
+                )
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_statistics_are_cc3ds():

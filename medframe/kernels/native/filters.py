@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
 import torch
 from torch import Tensor
 
+from medframe.kernels.native import memory
 from medframe.kernels.native.regions import declines, serve
 from medframe.kernels.reference.filters import gaussian_weights
 from medframe.kernels.reference.sampling import to_dtype
@@ -30,7 +30,7 @@ def filter_axes(volume: Tensor, weights: Sequence[Sequence[float]]) -> Tensor:
         if len(taps) == 1 and taps[0] == 1:
             continue
         native.filter_axis(source, spare, axis, [float(t) for t in taps], torch.get_num_threads())
-        source, spare = spare, (np.empty_like(result) if source is taken else source)
+        source, spare = spare, (memory.empty(result.shape).numpy() if source is taken else source)
     if source is not result:
         result[...] = source
     return to_dtype(out, volume.dtype)

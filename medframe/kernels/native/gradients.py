@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from medframe.kernels.native import library
+from medframe.kernels.native import library, memory
 from medframe.kernels.native import sampling as pulling
 from medframe.kernels.stages import BORDERS, Border, Knots, Matrix, Stages
 
@@ -48,7 +48,7 @@ def sample(  # noqa: PLR0917
     """Serve a sampling, sample by sample."""
     native = library.core()
     assert native is not None  # declines_sample was asked
-    out = torch.empty((*volume.shape[:2], *shape), dtype=volume.dtype)
+    out = memory.empty((*volume.shape[:2], *shape), volume.dtype)
     exact = displacement is not None and (volume.dtype == torch.float64 or displacement.shape[2:] == tuple(shape))
     for b in range(volume.shape[0]):
         onward = matrix[b].detach().double().numpy()
@@ -94,7 +94,7 @@ def sample_backward(  # noqa: PLR0917
     native = library.core()
     assert native is not None  # declines_sample was asked
     shape = grad.shape[2:]
-    by_volume = torch.zeros(volume.shape, dtype=volume.dtype) if needs[0] else None
+    by_volume = memory.empty(volume.shape, volume.dtype).zero_() if needs[0] else None
     by_matrix = torch.zeros(matrix.shape, dtype=torch.float64) if needs[1] else None
     by_field: list[NDArray[Any]] = []
     for b in range(volume.shape[0]):
@@ -136,7 +136,7 @@ def push(values: Tensor, stages: Stages, shape: Sequence[int], *, order: int, bo
     """Serve a push; see `reference.push`."""
     native = library.core()
     assert native is not None  # declines_push was asked
-    out = torch.zeros((values.shape[0], *shape), dtype=values.dtype)
+    out = memory.empty((values.shape[0], *shape), values.dtype).zero_()
     in_axes, in_shape = pulling.as_3d(shape)
     out_shape, lead, knots = pulling.route(stages, values.shape[1:], in_axes)
     target = out.numpy().reshape(-1, *in_shape)
@@ -199,7 +199,7 @@ def _coefficients(volume: Tensor, order: int, border: Border) -> Tensor:
         return given
     native = library.core()
     assert native is not None
-    given = given.clone()
+    given = memory.empty(given.shape, given.dtype).copy_(given)
     native.prefilter(
         given.numpy().reshape(-1, *pulling.as_3d(given.shape[1:])[1]), border == "wrap", torch.get_num_threads()
     )

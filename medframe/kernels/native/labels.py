@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from medframe.kernels import reference
-from medframe.kernels.native import library
+from medframe.kernels.native import library, memory
 from medframe.kernels.native.sampling import as_3d, as_numpy, declines_walk, pull, route
 from medframe.kernels.stages import BORDERS, Border, Stages
 
@@ -51,7 +51,7 @@ def label_vote(
     if order != 1 or any(smooth):
         options = {"order": order, "border": border, "fill": fill, "smooth": smooth}
         return reference.label_vote(labels, stages, shape, **options, read=pull)  # type: ignore[arg-type]
-    out = torch.empty((labels.shape[0], *shape), dtype=labels.dtype)
+    out = memory.empty((labels.shape[0], *shape), labels.dtype)
     in_axes, in_shape = as_3d(labels.shape[1:])
     out_shape, lead, knots = route(stages, shape, in_axes)
     given, taken = labels.detach().contiguous(), out
@@ -104,7 +104,7 @@ def logit_argmax(
         options = {"order": order, "border": border, "fill": fill, "dtype": dtype, "probabilities": probabilities}
         return reference.logit_argmax(logits, stages, shape, **options, read=pull)  # type: ignore[arg-type]
     channels = 1 if probabilities is None else len(probabilities)
-    out = torch.empty((channels, *shape), dtype=dtype if probabilities is None else torch.float32)
+    out = memory.empty((channels, *shape), dtype if probabilities is None else torch.float32)
     in_axes, in_shape = as_3d(logits.shape[1:])
     out_shape, lead, knots = route(stages, shape, in_axes)
     native.logit_argmax(

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from medframe.kernels.native import library
+from medframe.kernels.native import library, memory
 from medframe.kernels.native.sampling import as_3d
 
 _COUNTED = (torch.uint8, torch.int16, torch.int32, torch.int64)
@@ -38,7 +38,7 @@ def serve(given: Tensor, dtype: torch.dtype) -> tuple[Any, NDArray[Any], NDArray
     stands, sizes = as_3d(given.shape[1:])
     plain = given.detach().contiguous()
     plain = plain.view(torch.uint8) if plain.dtype == torch.bool else plain
-    out = torch.empty(given.shape, dtype=dtype)
+    out = memory.empty(given.shape, dtype)
     taken = out.view(torch.uint8) if dtype == torch.bool else out
     shape = (given.shape[0], *sizes)
     return native, plain.numpy().reshape(shape), taken.numpy().reshape(shape), out, stands
@@ -115,7 +115,7 @@ def normal_noise(shape: Sequence[int], seed: int, device: torch.device, dtype: t
     """Serve noise."""
     native = library.core()
     assert native is not None  # declines_noise was asked
-    out = torch.empty(tuple(shape))
+    out = memory.empty(shape)
     if out.numel():
         native.normal_noise(out.numpy(), seed & _WORD, seed >> 64 & _WORD, torch.get_num_threads())
     return out.to(dtype)

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from medframe.kernels import reference
-from medframe.kernels.native import library
+from medframe.kernels.native import library, memory
 from medframe.kernels.stages import BORDERS, Border, Knots, Matrix, Stages
 
 _COMPUTED = (
@@ -96,7 +96,7 @@ def pull(
     source, fill_bits, threads = volume.detach(), 0, torch.get_num_threads()
     in_axes, in_shape = as_3d(volume.shape[1:])
     if out is None:
-        out = torch.empty((volume.shape[0], *shape), dtype=dtype)
+        out = memory.empty((volume.shape[0], *shape), dtype)
     given, taken = source, out
     if order == 0:
         outside = reference.outside(fill, volume.dtype)
@@ -105,7 +105,7 @@ def pull(
             given, taken = source.view(_BITS[dtype.itemsize]), out.view(_BITS[dtype.itemsize])
     if order == 3:
         work = torch.float64 if volume.dtype == torch.float64 else torch.float32
-        given = source.to(work, copy=True, memory_format=torch.contiguous_format)
+        given = memory.empty(source.shape, work).copy_(source)
         native.prefilter(given.numpy().reshape(-1, *in_shape), border == "wrap", threads)
     out_shape, lead, knots = route(stages, shape, in_axes)
     native.pull(
