@@ -83,7 +83,7 @@ void for_rows(const Job &job, const Route &route, const Worker &worker) {
     // what a tile reads stays in the cache for all of its planes.
     const int d = job.out_size[0], h = job.out_size[1];
     // (a displacement's knots are summed anew for each tile and plane, so that its tiles are larger)
-    const int voxels = route.straight() ? 2560 : 16384;
+    const int voxels = route.straight() ? 1280 : 16384;
     const int high = std::min(h, std::max(1, voxels / job.out_size[2]));
     int deep = std::min(d, 32);
     const Index across = (h + high - 1) / high;

@@ -143,21 +143,47 @@ MF_CLONES void linear_spots(const Places &p, int q0, int n, const Grid &g, Spots
 }
 
 // the same for voxels k0, k0 + 1, ... of a straight row, all of whose taps lie inside
-template <class Real>
-MF_CLONES void line_spots(const Line &line, int k0, int n, const Grid &g, Spots<Real> &s) {
+MF_CLONES inline void line_spots(const Line &line, int k0, int n, const Grid &g, Spots<double> &s) {
     Index *__restrict at = s.at;
-    Real *__restrict wz = s.weight[0], *__restrict wy = s.weight[1], *__restrict wx = s.weight[2];
+    double *__restrict wz = s.weight[0], *__restrict wy = s.weight[1], *__restrict wx = s.weight[2];
     const double z0 = line.start[0], y0 = line.start[1], x0 = line.start[2];
     const double dz = line.step[0], dy = line.step[1], dx = line.step[2];
     for (int q = 0; q < n; ++q) {
-        double tz, ty, tx;
         const double k = k0 + q;
-        const int z = cell(z0 + k * dz, g.n[0], tz), y = cell(y0 + k * dy, g.n[1], ty),
-                  x = cell(x0 + k * dx, g.n[2], tx);
+        const int z = cell(z0 + k * dz, g.n[0], wz[q]), y = cell(y0 + k * dy, g.n[1], wy[q]),
+                  x = cell(x0 + k * dx, g.n[2], wx[q]);
         at[q] = g.at(z, y, x);
-        wz[q] = static_cast<Real>(tz);
-        wy[q] = static_cast<Real>(ty);
-        wx[q] = static_cast<Real>(tx);
+    }
+}
+
+// A place as a whole number of 2^-32 voxels, for the steps of one block: off by less than the weights' float rounding.
+constexpr double FIXED = 4294967296.0;
+inline std::uint64_t fixed(double x) {
+    // a step longer than any volume belongs to a block of one voxel, which takes none
+    return std::abs(x) < 2147483648.0 ? static_cast<std::uint64_t>(std::llrint(x * FIXED)) : 0;
+}
+
+// The cell of a fixed place that may have been rounded across the volume's rim, and the fraction within it.
+MF_HD int fixed_cell(std::uint64_t place, int last, float &t) {
+    const int whole = static_cast<int>(place >> 32), up = whole > 0 ? whole : 0, base = up < last ? up : last;
+    t = static_cast<float>(static_cast<int>(static_cast<std::uint32_t>(place) >> 1)) * 4.656612873077393e-10f +  // 2^-31
+        static_cast<float>(whole - base);
+    return base;
+}
+
+// Whole numbers step from voxel to voxel: half the work of places in double precision, and a third of a pull's time.
+MF_CLONES inline void line_spots(const Line &line, int k0, int n, const Grid &g, Spots<float> &s) {
+    Index *__restrict at = s.at;
+    float *__restrict wz = s.weight[0], *__restrict wy = s.weight[1], *__restrict wx = s.weight[2];
+    std::uint64_t z = fixed(line.start[0] + k0 * line.step[0]), y = fixed(line.start[1] + k0 * line.step[1]),
+                  x = fixed(line.start[2] + k0 * line.step[2]);
+    const std::uint64_t dz = fixed(line.step[0]), dy = fixed(line.step[1]), dx = fixed(line.step[2]);
+    const int last_z = g.n[0] > 2 ? g.n[0] - 2 : 0, last_y = g.n[1] > 2 ? g.n[1] - 2 : 0,
+              last_x = g.n[2] > 2 ? g.n[2] - 2 : 0;
+    for (int q = 0; q < n; ++q) {
+        const int i = fixed_cell(z, last_z, wz[q]), j = fixed_cell(y, last_y, wy[q]), k = fixed_cell(x, last_x, wx[q]);
+        at[q] = g.at(i, j, k);
+        z += dz, y += dy, x += dx;
     }
 }
 
