@@ -1,5 +1,6 @@
 // Medians of cubes of 3 and 5 voxels, edges repeated. Voxels are compared as unsigned keys in the same order. Along an
-// axis of size 1 every voxel is there 3 or 5 times, which does not move the median.
+// axis of size 1 every voxel is there 3 or 5 times, which does not move the median. What is not a number has the greatest
+// key of all, and a cube that holds it has no other median.
 #include "device.h"
 
 namespace medframe {
@@ -10,6 +11,7 @@ struct Key;
 template <>
 struct Key<unsigned char> {
     static constexpr int BITS = 8;
+    static MF_DEVICE bool is_nan(unsigned) { return false; }
     static MF_DEVICE unsigned of(unsigned char v) { return v; }
     static MF_DEVICE unsigned char value(unsigned k) { return static_cast<unsigned char>(k); }
 };
@@ -17,6 +19,7 @@ struct Key<unsigned char> {
 template <>
 struct Key<short> {
     static constexpr int BITS = 16;
+    static MF_DEVICE bool is_nan(unsigned) { return false; }
     static MF_DEVICE unsigned of(short v) { return static_cast<unsigned short>(v) ^ 0x8000u; }
     static MF_DEVICE short value(unsigned k) { return static_cast<short>(static_cast<unsigned short>(k ^ 0x8000u)); }
 };
@@ -24,6 +27,7 @@ struct Key<short> {
 template <>
 struct Key<int> {
     static constexpr int BITS = 32;
+    static MF_DEVICE bool is_nan(unsigned) { return false; }
     static MF_DEVICE unsigned of(int v) { return static_cast<unsigned>(v) ^ 0x80000000u; }
     static MF_DEVICE int value(unsigned k) { return static_cast<int>(k ^ 0x80000000u); }
 };
@@ -32,17 +36,23 @@ struct Key<int> {
 template <>
 struct Key<float> {
     static constexpr int BITS = 32;
+    static MF_DEVICE bool is_nan(unsigned k) { return k == 0xffffffffu; }
     static MF_DEVICE unsigned of(float v) {
         const unsigned bits = __float_as_uint(v);
+        if (!(v == v)) return 0xffffffffu;
         return bits & 0x80000000u ? ~bits : bits | 0x80000000u;
     }
     static MF_DEVICE float value(unsigned k) { return __uint_as_float(k & 0x80000000u ? k & 0x7fffffffu : ~k); }
 };
 
-template <class T>
+template <class T, unsigned INFINITE>
 struct SmallKey {
     static constexpr int BITS = 16;
-    static MF_DEVICE unsigned of(T v) { return v.bits & 0x8000u ? ~v.bits & 0xffffu : v.bits | 0x8000u; }
+    static MF_DEVICE bool is_nan(unsigned k) { return k == 0xffffu; }
+    static MF_DEVICE unsigned of(T v) {
+        if ((v.bits & 0x7fffu) > INFINITE) return 0xffffu;
+        return v.bits & 0x8000u ? ~v.bits & 0xffffu : v.bits | 0x8000u;
+    }
     static MF_DEVICE T value(unsigned k) {
         T out;
         out.bits = static_cast<unsigned short>(k & 0x8000u ? k & 0x7fffu : ~k & 0xffffu);
@@ -50,9 +60,9 @@ struct SmallKey {
     }
 };
 template <>
-struct Key<Half> : SmallKey<Half> {};
+struct Key<Half> : SmallKey<Half, 0x7c00u> {};
 template <>
-struct Key<BFloat16> : SmallKey<BFloat16> {};
+struct Key<BFloat16> : SmallKey<BFloat16, 0x7f80u> {};
 
 MF_DEVICE int clamped(Index i, int n) { return i < 0 ? 0 : i < n ? static_cast<int>(i) : n - 1; }
 
@@ -73,11 +83,13 @@ __global__ void __launch_bounds__(256)
             for (int k = blockIdx.x * blockDim.x + threadIdx.x; k < n2; k += gridDim.x * blockDim.x) {
                 const int i = static_cast<int>(s % n0);
                 unsigned all[27], v[15];
+                bool spoilt = false;
 #pragma unroll
                 for (int t = 0; t < 27; ++t) {
                     const Index z = s - i + clamped(i + t / 9 - 1, n0);
                     const int y = clamped(j + t / 3 % 3 - 1, n1), x = clamped(k + t % 3 - 1, n2);
                     all[t] = Key<T>::of(in[z * plane + static_cast<Index>(y) * n2 + x]);
+                    spoilt |= Key<T>::is_nan(all[t]);
                 }
 #pragma unroll
                 for (int t = 0; t < 15; ++t) v[t] = all[t];
@@ -94,7 +106,7 @@ __global__ void __launch_bounds__(256)
                         if (t >= m / 2 && t < m - 1) in_order(v[t], v[m - 1]);
                     if (m > 3) v[0] = all[30 - m];
                 }
-                out[s * plane + static_cast<Index>(j) * n2 + k] = Key<T>::value(v[1]);
+                out[s * plane + static_cast<Index>(j) * n2 + k] = Key<T>::value(spoilt ? ~0u >> (32 - Key<T>::BITS) : v[1]);
             }
 }
 
@@ -126,6 +138,10 @@ __global__ void __launch_bounds__(WIDE *TALL)
 #pragma unroll 1
                 for (int i = 0; i < DEEP && i0 + i < n0; ++i) {
                     unsigned found = 0;
+                    bool spoilt = false;
+#pragma unroll
+                    for (int t = 0; t < 125; ++t)
+                        spoilt |= Key<T>::is_nan(tile[i + t / 25][threadIdx.y + t / 5 % 5][threadIdx.x + t % 5]);
 #pragma unroll 1
                     for (int bit = Key<T>::BITS - 1; bit >= 0; --bit) {
                         const unsigned next = found | 1u << bit;
@@ -139,7 +155,7 @@ __global__ void __launch_bounds__(WIDE *TALL)
                                     below += tile[i + z][threadIdx.y + y][threadIdx.x + x] < next;
                         if (below <= 62) found = next;
                     }
-                    out[(volume * n0 + i0 + i) * plane + static_cast<Index>(j) * n2 + k] = Key<T>::value(found);
+                    out[(volume * n0 + i0 + i) * plane + static_cast<Index>(j) * n2 + k] = Key<T>::value(spoilt ? ~0u >> (32 - Key<T>::BITS) : found);
                 }
             }
     }

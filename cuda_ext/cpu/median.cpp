@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <array>
 #include <cstring>
+#include <limits>
 #include <utility>
 
 #include "lanes.h"
@@ -130,6 +131,30 @@ MF_CLONES void median_row(float *rows, Index pitch, Index w, float *out) {
     }
 }
 
+MF_CLONES bool holds_nan(const float *row, int w) {
+    int bad = 0;
+    for (int k = 0; k < w; ++k) bad |= row[k] != row[k];
+    return bad != 0;
+}
+
+// Sorting by comparisons loses what is not a number: a cube that holds one has no median, and gets a NaN afterwards.
+class Spoilt {
+  public:
+    void look(const float *rows, Index pitch, int across, Index framed) {
+        bad_.assign(framed, 0);
+        for (int c = 0; c < across; ++c)
+            for (Index k = 0; k < framed; ++k) bad_[k] |= rows[c * pitch + k] != rows[c * pitch + k];
+    }
+    void mark(float *medians, Index w, int width) const {
+        for (Index k = 0; k < w; ++k)
+            if (std::count(bad_.begin() + k, bad_.begin() + k + width, 1) > 0)
+                medians[k] = std::numeric_limits<float>::quiet_NaN();
+    }
+
+  private:
+    std::vector<std::uint8_t> bad_;
+};
+
 }  // namespace
 
 void median(const float *in, float *out, Index channels, const int *size, int width, int threads) {
@@ -142,20 +167,27 @@ void median(const float *in, float *out, Index channels, const int *size, int wi
     const Index pitch = (w + 2 * r + WIDTH - 1) / WIDTH * WIDTH + WIDTH;
     std::vector<std::vector<float>> scratch(threads, std::vector<float>(across * pitch));
     const Index rows = channels * d * h;
+    std::vector<std::uint8_t> spoils(rows);
+#pragma omp parallel for num_threads(threads) schedule(static)
+    for (Index i = 0; i < rows; ++i) spoils[i] = holds_nan(in + i * w, w);
 #pragma omp parallel for num_threads(threads) schedule(dynamic, 16)
     for (Index i = 0; i < rows; ++i) {
         const int y = static_cast<int>(i % h), z = static_cast<int>(i / h % d);
         const float *volume = in + i / h / d * d * h * w;
         float *framed = scratch[omp_get_thread_num()].data(), *to = framed;
+        bool bad = false;
         for (int dz = -rz; dz <= rz; ++dz)
             for (int dy = -ry; dy <= ry; ++dy, to += pitch) {
-                const float *from =
-                    volume + (Index(std::clamp(z + dz, 0, d - 1)) * h + std::clamp(y + dy, 0, h - 1)) * w;
+                const Index row = Index(std::clamp(z + dz, 0, d - 1)) * h + std::clamp(y + dy, 0, h - 1);
+                const float *from = volume + row * w;
+                bad = bad || spoils[i / h / d * d * h + row] != 0;
                 std::fill_n(to, r, from[0]);
                 std::copy(from, from + w, to + r);
                 std::fill_n(to + r + w, r, from[w - 1]);
             }
         float *medians = out + i * w;
+        Spoilt spoilt;
+        if (bad) spoilt.look(framed, pitch, across, w + 2 * r);
         if (width == 3) {
             if (across == 1) median_row<1, 3>(framed, pitch, w, medians);
             if (across == 3) median_row<3, 3>(framed, pitch, w, medians);
@@ -165,6 +197,7 @@ void median(const float *in, float *out, Index channels, const int *size, int wi
             if (across == 5) median_row<5, 5>(framed, pitch, w, medians);
             if (across == 25) median_row<25, 5>(framed, pitch, w, medians);
         }
+        if (bad) spoilt.mark(medians, w, width);
     }
 }
 

@@ -1,4 +1,4 @@
-// Pulls and medians over awkward shapes, in a program of its own: test_kernels_safety.py builds it with sanitizers.
+// Pulls, medians and components over awkward shapes, in a program of its own: test_kernels_safety.py builds it with sanitizers.
 // Arrays are of exactly their size, so that a read or write beyond them is caught. Prints a sum of all results.
 #include <cstdio>
 
@@ -51,6 +51,21 @@ int main() {
             median(in.data(), out.data(), 2, size, width, 1);
             for (const float v : out) sum += v - 1;
         }
+    const int fields[][3] = {{1, 1, 1}, {1, 1, 64}, {3, 1, 63}, {1, 4, 65}, {2, 3, 128}, {5, 1, 130}, {4, 5, 7}};
+    for (const auto &size : fields)
+        for (int steps = 1; steps <= 3; ++steps)
+            for (const int threads : {1, 3})
+                for (const int values : {1, 4}) {
+                    const Index n = 2 * size[0] * size[1] * size[2];
+                    std::vector<std::uint8_t> labels(n);
+                    for (Index i = 0; i < n; ++i) labels[i] = i * 2654435761u >> 13 & 1 ? 1 + (i * 40503u >> 7) % values : 0;
+                    std::vector<std::int32_t> out(n, -1);
+                    components(labels.data(), out.data(), 2, size, steps, threads);
+                    for (Index i = 0; i < n; ++i) {
+                        sum += (out[i] > 0) != (labels[i] > 0);
+                        sum += i % size[2] > 0 && out[i] != out[i - 1] && labels[i] == labels[i - 1];  // one run, one number
+                    }
+                }
     std::printf("%g\n", sum);
     return sum == 0 ? 0 : 1;
 }

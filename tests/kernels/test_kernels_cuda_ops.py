@@ -68,6 +68,13 @@ def test_medians_are_exact(on_host, monkeypatch, width, dtype):
         volume = (torch.randn(shape, generator=torch.Generator().manual_seed(1)) * 40).to(dtype)
         got, due = both(monkeypatch, lambda v=volume: kernels.median(v, width))
         assert torch.equal(got, due)
+        if dtype.is_floating_point:
+            signs = torch.tensor([1, -1]).repeat(volume.numel())[: volume.numel()].reshape(shape)
+            spoilt = torch.where(volume.abs() > 100, (float("nan") * signs).to(dtype), volume)
+            got, due = both(monkeypatch, lambda v=spoilt: kernels.median(v, width))
+            assert torch.equal(got.isnan(), due.isnan())
+            assert torch.equal(got.nan_to_num(), due.nan_to_num())
+            assert bool(got.isnan().any()) == bool(spoilt.isnan().any())
     assert got.dtype == dtype
 
 

@@ -200,6 +200,22 @@ def test_medians_are_scipys(backend, shape, width):
 
 
 @pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("width", [3, 5])
+def test_a_median_of_what_is_no_number_is_none(backend, shape, width):
+    rng = np.random.default_rng(5)
+    volume = rng.normal(size=shape).astype(np.float32)
+    volume[rng.random(shape) < 0.05] = np.nan
+    volume[rng.random(shape) < 0.05] = -np.inf
+    found = median(torch.from_numpy(volume), width).numpy()
+    for channel, medians in zip(volume, found, strict=True):
+        windows = np.lib.stride_tricks.sliding_window_view(
+            np.pad(channel, [(width // 2 if n > 1 else 0,) * 2 for n in channel.shape], mode="edge"),
+            [width if n > 1 else 1 for n in channel.shape],
+        )
+        np.testing.assert_array_equal(medians, np.median(windows.reshape(*channel.shape, -1), axis=-1))
+
+
+@pytest.mark.parametrize("shape", SHAPES)
 def test_box_and_gaussian_are_scipys(backend, shape):
     volume = torch.from_numpy(np.random.default_rng(4).normal(size=shape).astype(np.float32))
     width, sigma = (3, 5, 1)[: len(shape) - 1], (0.8, 0.0, 1.7)[: len(shape) - 1]

@@ -139,7 +139,9 @@ def test_no_shape_reads_or_writes_out_of_bounds(tmp_path):
     """The sources under address and undefined-behaviour sanitizers, in their plainest instruction set."""
     if shutil.which("g++") is None:
         pytest.skip("there is no g++")
-    sources = [ROOT / "cuda_ext" / "cpu" / f"{n}.cpp" for n in ("rows", "bend", "store", "separable", "median")]
+    sources = [
+        ROOT / "cuda_ext" / "cpu" / f"{n}.cpp" for n in ("rows", "bend", "store", "separable", "median", "components")
+    ]
     flags = ["-std=c++17", "-O1", "-g", "-fopenmp", "-DMF_ONE_CLONE", "-fsanitize=address,undefined"]
     flags += ["-fno-sanitize-recover=all", "-I", str(ROOT / "cuda_ext")]
     program = tmp_path / "sweep"

@@ -69,6 +69,8 @@ def box(volume: Tensor, width: Sequence[int]) -> Tensor:
 def median(volume: Tensor, width: int = 3) -> Tensor:
     """The median of a cube around every voxel, edges repeated; along axes of size 1 there are no neighbours.
 
+    NaN where the cube holds one.
+
     Args:
         volume: (C, *spatial), any real dtype but int32 and int64 beyond 2^24, which float32 does not hold.
         width: of the cube, 3 or 5 voxels.

@@ -43,13 +43,17 @@ def gaussian(volume: Tensor, sigma: Sequence[float], truncate: float) -> Tensor:
 
 
 def median(volume: Tensor, width: int) -> Tensor:
-    """The median of a cube of `width` voxels, edges repeated; axes of size 1 have no neighbours."""
+    """The median of a cube of `width` voxels, edges repeated; axes of size 1 have no neighbours.
+
+    NaN where the cube holds one: sorting by comparisons, SciPy returns any of the others.
+    """
     work = volume if volume.dtype in (torch.float32, torch.float64) else volume.float()
     size = tuple(width if n > 1 else 1 for n in volume.shape[1:])
-    out = [
-        need("scipy.ndimage", "take medians").median_filter(channel, size, mode="nearest")
-        for channel in work.cpu().numpy()
-    ]
+    ndimage = need("scipy.ndimage", "take medians")
+    out = [ndimage.median_filter(channel, size, mode="nearest") for channel in work.cpu().numpy()]
+    for channel, medians in zip(work.cpu().numpy(), out, strict=True):
+        if np.isnan(channel).any():
+            medians[ndimage.maximum_filter(np.isnan(channel), size, mode="nearest")] = np.nan
     return to_dtype(torch.from_numpy(np.stack(out) if out else work.cpu().numpy()).to(volume.device), volume.dtype)
 
 
