@@ -89,7 +89,9 @@ void for_rows(const Job &job, const Route &route, const Worker &worker) {
     const Index across = (h + high - 1) / high;
     while (deep > 1 && (d + deep - 1) / deep * across < 8 * job.threads) deep = (deep + 1) / 2;
     const Index tiles = (d + deep - 1) / deep * across;
-#pragma omp parallel for schedule(dynamic, 1) num_threads(job.threads) if (job.threads > 1)
+    // a thread takes several tiles in turn: they share much of what they read, and caches are a core's own
+    const Index turn = std::max<Index>(1, tiles / (16 * job.threads));
+#pragma omp parallel for schedule(dynamic, turn) num_threads(job.threads) if (job.threads > 1)
     for (Index t = 0; t < tiles; ++t) {
         const int i0 = static_cast<int>(t / across) * deep, i1 = std::min(i0 + deep, d);
         const int j0 = static_cast<int>(t % across) * high, j1 = std::min(j0 + high, h);

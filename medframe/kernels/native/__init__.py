@@ -16,6 +16,7 @@ from medframe.kernels.native.labels import (
     logit_argmax,
 )
 from medframe.kernels.native.library import core
+from medframe.kernels.native.memory import empty
 from medframe.kernels.native.regions import (
     components,
     declines_components,
@@ -51,6 +52,7 @@ __all__ = [
     "declines_sample",
     "distance_transform",
     "distances_at",
+    "empty",
     "filter_axes",
     "gaussian",
     "grow",

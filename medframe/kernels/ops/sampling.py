@@ -118,7 +118,8 @@ def pull_batch(
     if chosen == {"cuda"}:
         at_once: Tensor = cuda.pull_batch(volumes, stages, shape, **options)
         return at_once
-    out = torch.empty((*volumes.shape[:2], *shape), dtype=dtype, device=volumes.device)
+    sizes = (*volumes.shape[:2], *shape)
+    out = native.empty(sizes, dtype) if volumes.device.type == "cpu" else volumes.new_empty(sizes, dtype=dtype)
     for volume, chain, place in zip(volumes, stages, out, strict=True):
         pull(volume, chain, shape, **options, out=place)
     return out
