@@ -17,12 +17,14 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from medframe import networks
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "tables"))
+ROWS = Path(__file__).resolve().parents[1] / "tests" / "tables"
+sys.path.insert(0, str(ROWS))
 
 WIDE = {"channels": (32, 64, 128, 256), "strides": (2, 2, 2)}
 STAGES = {"channels": (32, 64, 128), "strides": (2, 2, 2)}
 LATENT = {"channels": (32, 64, 128), "attention_levels": (False, False, True), "num_res_blocks": 2}
 DIFFUSION = {**LATENT, "num_head_channels": 32}
+PAIR = {"in_channels": 2, "num_channel_initial": 16}  # two images to be registered
 SIX = {"kernel_size": [3] * 6, "strides": [1, 2, 2, 2, 2, 2]}
 
 # name, arguments, and the size for two and for three axes; "extra" are further inputs
@@ -44,8 +46,10 @@ CASES = {
     "SwinUNETR": ({"feature_size": 48}, 96),
     "ViT": ({"img_size": 96}, 96),
     "MAEViT": ({"img_size": 96}, 96),
+    "ViTAutoEnc": ({"img_size": 96}, 96),
     "ResNet": ({"depth": 50}, 96),
     "SEResNet": ({"depth": 50}, 96),
+    "SENet154": ({}, 96),
     "DenseNet": ({}, 96),
     "EfficientNet": ({}, 96),
     "AutoEncoder": (STAGES, 64),
@@ -54,12 +58,18 @@ CASES = {
     "Generator": ({"latent_shape": (64,), "channels": (64, 32, 16, 1), "strides": (2, 2, 2, 1)}, 64),
     "AutoencoderKL": (LATENT, 64),
     "SPADEAutoencoderKL": ({**LATENT, "label_nc": 4}, 64),
+    "SPADENet": ({"label_nc": 4, "input_shape": 64, "channels": (64, 128, 256), "z_dim": 32}, 64),
     "VQVAE": ({"channels": (32, 64), "num_res_channels": 64}, 32),
     "DiffusionModelUNet": (DIFFUSION, 32),
     "SPADEDiffusionModelUNet": ({**DIFFUSION, "label_nc": 4}, 32),
     "ControlNet": ({**DIFFUSION, "conditioning_embedding_num_channels": (16,)}, 32),
     "PatchDiscriminator": ({}, 96),
     "MultiScalePatchDiscriminator": ({}, 128),
+    "VoxelMorphUNet": ({"in_channels": 2}, 128),
+    "VoxelMorph": ({}, 128),
+    "LocalNet": (PAIR, 128),
+    "GlobalNet": ({**PAIR, "depth": 4, "image_size": 128}, 128),
+    "RegUNet": ({**PAIR, "depth": 4}, 128),
 }
 
 
@@ -78,17 +88,15 @@ def made(name: str, spatial_dims: int) -> tuple[torch.nn.Module, tuple[torch.Ten
         given["in_shape"] = (1, *size)
     if "start_shape" in known:
         given["start_shape"] = (64, *(n // 8 for n in size))
-    if "img_size" in arguments:
-        arguments = {**arguments, "img_size": size}
-    if "input_image_size" in arguments:
-        arguments = {**arguments, "input_image_size": size}
+    sizes = ("img_size", "image_size", "input_image_size", "input_shape")
+    arguments = {k: size if k in sizes else v for k, v in arguments.items()}
     preset = arguments.get("preset")
     if preset:
         network = make.preset(preset, spatial_dims, 1, 3)
     else:
-        network = make(**given, **arguments)
-    device = "cpu" if name in ("MAEViT", "VQVAE") else "meta"  # these look at numbers, to hide or to find them
-    x = torch.zeros(1, 1, *size, device=device)
+        network = make(**(given | arguments))
+    device = "cpu" if name in ("MAEViT", "VQVAE", "GlobalNet") else "meta"  # these look at numbers, or at the device
+    x = torch.zeros(1, arguments.get("in_channels", 1), *size, device=device)
     extra: tuple[torch.Tensor, ...] = ()
     if name == "Generator":
         x = torch.zeros(1, 64, device="meta")
@@ -96,22 +104,26 @@ def made(name: str, spatial_dims: int) -> tuple[torch.nn.Module, tuple[torch.Ten
         extra = (torch.zeros(1, dtype=torch.long, device="meta"),)
     if name == "ControlNet":
         extra = (*extra, torch.zeros(1, 1, *size, device="meta"))
+    if name == "VoxelMorph":
+        extra = (torch.zeros(1, 1, *size, device="meta"),)
     if "label_nc" in arguments:
         extra = (*extra, torch.zeros(1, 4, *size, device="meta"))
     return network.to(device).eval(), (x, *extra)
 
 
 GENERATIVE = {n for n in CASES if "Autoencoder" in n or "AutoEncoder" in n or "Diffusion" in n or n == "VQVAE"}
-GENERATIVE |= {"ControlNet", "PatchDiscriminator", "MultiScalePatchDiscriminator"}
+GENERATIVE |= {"ControlNet", "SPADENet", "PatchDiscriminator", "MultiScalePatchDiscriminator"}
 
 
 def traits() -> dict[str, dict[str, object]]:
     """From the rows of the contract test: the multiple, and a reason where something is not possible."""
-    tables = (p.stem for p in sorted(Path(sys.path[0]).glob("network_*.py")) if p.stem != "network_row")
+    tables = (p.stem for p in sorted(ROWS.glob("network_*.py")) if p.stem != "network_row")
     found: dict[str, dict[str, object]] = {}
     for row in (row for table in tables for row in import_module(table).ROWS):
-        name = next(c.__name__ for c in row.make.__mro__ if c.__name__ in CASES)
+        name = next((c.__name__ for c in row.make.__mro__ if c.__name__ in CASES), row.make.__name__)
         known = inspect.signature(getattr(networks, name)).parameters
+        if name not in CASES:
+            raise SystemExit(f"{name} has no row in CASES")
         checkpointed = "checkpointing" in known or name == "SPADEAutoencoderKL"
         found[name] = {"exports": row.exports, "compiles": row.compiles, "checkpointing": checkpointed}
     return found
