@@ -36,7 +36,7 @@ _USUAL = {
     "warmup": "steps of rising learning rate, against early divergence",
     "clip": "against single bad steps; seldom reached",
     "accumulate": "one: memory allows whole batches",
-    "validate_every": "a look at the monitor cases costs about as much as ten steps",
+    "validate_every": "a look at the monitor cases costs about as much as ten steps; of a time budget a fifth at most",
     "rotate": "measured: 30 degrees and zoom 0.7 to 1.4 were worse by 0.008 Dice after 1,000 steps",
     "scale": "see rotate",
     "spatial_p": "nearly every patch is turned and zoomed: it costs one interpolation either way",

@@ -48,6 +48,7 @@ from medframe.plan.pipeline import build_loss, build_network, build_optimiser, c
 from medframe.plan.predict import WEIGHTS, Predictor
 from medframe.plan.rules import device_of
 
+_LOOKS = 0.2  # of a time budget may go into looks at the monitor cases
 _MEMORY = 4 << 30  # settled training cases up to this many bytes are kept in memory
 
 
@@ -90,12 +91,13 @@ def train_network(job: Job) -> None:
     engine = trainer(step, state)
     curve = WarmupStableDecay(warmup=config.warmup, decay=config.decay)
     Schedule(step, curve).attach(engine)
-    if config.steps is None and config.minutes is not None:
+    minutes = config.minutes if config.steps is None else None
+    if minutes is not None:
         spent = time.monotonic() - job.begun if state is None else 0.0
-        TimeBudget(max(config.minutes - spent / 60, 0.05), curve).attach(engine)
+        TimeBudget(max(minutes - spent / 60, 0.05), curve).attach(engine)
     if looks is not None:
         judge = Monitor(config, step, looks, device)
-        Validate(config.validate_every, judge).attach(engine)
+        Validate(config.validate_every, judge, share=None if minutes is None else _LOOKS).attach(engine)
         BestModel(folder, step, "dice").attach(engine)
     CSVLog(folder / LOG, step).attach(engine)
     if has("tensorboard"):

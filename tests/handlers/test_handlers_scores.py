@@ -45,6 +45,33 @@ def test_validation_comes_every_so_often_and_at_the_end(make_step, stream):
         seen.clear()
 
 
+@pytest.mark.parametrize(
+    ("share", "due"),
+    [
+        (None, [2, 4, 6, 8, 10, 12, 14, 16, 18, 20]),
+        (0.5, [2, 12, 18, 20]),  # each takes six seconds and an iteration one: with the one after 12, 12 of 24
+        (0.25, [2, 20]),
+        (0.9, [2, 4, 6, 8, 10, 12, 14, 16, 18, 20]),
+    ],
+)
+def test_validations_take_no_more_than_their_share_of_the_time(make_step, stream, share, due):
+    step, now, seen = make_step(), [0.0], []
+
+    def scores():
+        now[0] += 6
+        seen.append(step.iterations)
+        return {"dice": 0.5}
+
+    def tick(_):
+        now[0] += 1
+
+    engine = trainer(step)
+    engine.add_event_handler(Events.ITERATION_STARTED, tick)
+    Validate(2, scores, share=share, clock=lambda: now[0]).attach(engine)
+    train(engine, stream(), steps=20, epoch_length=4)
+    assert seen == due
+
+
 def test_validation_may_use_the_model_in_evaluation_mode(make_step, stream):
     step = make_step()
     judged = []
@@ -137,5 +164,8 @@ def test_an_unknown_score_is_named(tmp_path, make_step, stream, make):
 def test_bad_settings_are_refused():
     with pytest.raises(BadArgument):
         Validate(0, dict)
+    for share in (0, 1.5):
+        with pytest.raises(BadArgument, match="share"):
+            Validate(1, dict, share=share)
     with pytest.raises(BadArgument):
         EarlyStop("dice", 0)
