@@ -46,6 +46,13 @@ float *floats(py::array &out) {
     return static_cast<float *>(out.mutable_data());
 }
 
+// of voxels that filters take
+Kind computed(const py::array &of) {
+    const Kind kind = kind_of(of);
+    check(!is_bits(kind) && kind != Kind::BOOL && kind != Kind::F64, "voxels are integers of up to 32 bits or floats of up to 32");
+    return kind;
+}
+
 std::int32_t *integers(py::array &out) {
     check(kind_of(out) == Kind::I32, "the output is int32");
     return static_cast<std::int32_t *>(out.mutable_data());
@@ -160,27 +167,30 @@ void bound_grow(const py::array &in, py::array &out, int steps, bool erode, int 
 
 void bound_filter(const py::array &in, py::array &out, int axis, const std::vector<double> &weights, int threads) {
     const Volume v = like(in, out);
-    check(kind_of(in) == Kind::F32, "the input is float32");
+    const Kind in_kind = computed(in), out_kind = computed(out);
+    check(in_kind == Kind::F32 || out_kind == Kind::F32 || in_kind == out_kind, "one of two types is float32");
     check(axis >= 0 && axis < 3 && weights.size() % 2 == 1, "an axis, and an odd number of weights");
-    const auto *from = static_cast<const float *>(in.data());
-    float *to = floats(out);
+    const void *from = in.data();
+    void *to = out.mutable_data();
     Index outer = v.channels, inner = 1;
     for (int a = 0; a < 3; ++a) (a < axis ? outer : inner) *= a == axis ? 1 : v.size[a];
     const Index n = v.size[axis];
     threads = threads_for(v.voxels, threads);
     py::gil_scoped_release release;
-    filter_axis(from, to, outer, n, inner, weights.data(), static_cast<int>(weights.size() / 2), threads);
+    filter_axis(from, in_kind, to, out_kind, outer, n, inner, weights.data(), static_cast<int>(weights.size() / 2),
+                threads);
 }
 
 void bound_median(const py::array &in, py::array &out, int width, int threads) {
     const Volume v = like(in, out);
-    check(kind_of(in) == Kind::F32, "the input is float32");
+    const Kind kind = computed(in);
+    check(computed(out) == kind, "input and output are of one type");
     check(width == 3 || width == 5, "a cube of 3 or 5 voxels");
-    const auto *from = static_cast<const float *>(in.data());
-    float *to = floats(out);
+    const void *from = in.data();
+    void *to = out.mutable_data();
     threads = threads_for(v.voxels, threads);
     py::gil_scoped_release release;
-    median(from, to, v.channels, v.size.data(), width, threads);
+    median(from, to, kind, v.channels, v.size.data(), width, threads);
 }
 
 void bound_noise(py::array &out, std::uint64_t seed_low, std::uint64_t seed_high, int threads) {

@@ -1,4 +1,6 @@
-// Separable filters, and noise.
+// Separable filters, and noise. Voxels of any type are read directly and summed as floats.
+#include <omp.h>
+
 #include <algorithm>
 
 #include "philox.h"
@@ -9,8 +11,9 @@ namespace {
 
 constexpr int WIDE = 256;  // voxels that are filtered side by side
 
-MF_CLONES void add_scaled(const float *__restrict in, float *__restrict sum, Index n, float weight) {
-    for (Index k = 0; k < n; ++k) sum[k] += weight * in[k];
+template <class T>
+MF_CLONES void add_scaled(const T *__restrict in, float *__restrict sum, Index n, float weight) {
+    for (Index k = 0; k < n; ++k) sum[k] += weight * static_cast<float>(number(in[k]));
 }
 
 // out[k] = sum of weights times in[k .. k + taps), n outputs
@@ -20,40 +23,52 @@ MF_CLONES void along_row(const float *__restrict in, float *__restrict out, Inde
         for (Index k = 0; k < n; ++k) out[k] += weights[t] * in[k + t];
 }
 
-}  // namespace
-
-void filter_axis(const float *in, float *out, Index outer, Index n, Index inner, const double *weights, int radius,
-                 int threads) {
-    std::vector<float> w(2 * radius + 1);
-    for (int k = 0; k <= 2 * radius; ++k) w[k] = static_cast<float>(weights[k]);
-    if (inner == 1) {
-#pragma omp parallel num_threads(threads)
-        {
-            std::vector<float> framed(n + 2 * radius);
-#pragma omp for schedule(static)
-            for (Index o = 0; o < outer; ++o) {
-                const float *row = in + o * n;
-                std::fill_n(framed.begin(), radius, row[0]);
-                std::copy(row, row + n, framed.begin() + radius);
-                std::fill_n(framed.begin() + radius + n, radius, row[n - 1]);
-                along_row(framed.data(), out + o * n, n, w.data(), 2 * radius + 1);
-            }
-        }
-        return;
+// Lines along the last axis: a row is framed by its ends, as floats, and then summed.
+void filter_rows(const char *in, Kind in_kind, char *out, Kind out_kind, Index rows, Index n,
+                 const std::vector<float> &w, int threads) {
+    const Index radius = static_cast<Index>(w.size()) / 2, in_bytes = bytes_of(in_kind), out_bytes = bytes_of(out_kind);
+    const Store widen = store_for(in_kind, Kind::F32), narrow = store_for(Kind::F32, out_kind);
+    std::vector<std::vector<float>> scratch(threads, std::vector<float>(2 * n + 2 * radius));
+#pragma omp parallel for num_threads(threads) schedule(static)
+    for (Index o = 0; o < rows; ++o) {
+        float *framed = scratch[omp_get_thread_num()].data(), *row = framed + radius, *sums = row + n + radius;
+        widen(in + o * n * in_bytes, row, n);
+        std::fill(framed, row, row[0]);
+        std::fill(row + n, row + n + radius, row[n - 1]);
+        along_row(framed, sums, n, w.data(), static_cast<int>(w.size()));
+        narrow(sums, out + o * n * out_bytes, n);
     }
-    const Index blocks = (inner + WIDE - 1) / WIDE;
+}
+
+// Lines along another axis: stretches of neighbouring lines side by side.
+template <class T>
+void filter_lines(const T *in, char *out, Kind out_kind, Index outer, Index n, Index inner,
+                  const std::vector<float> &w, int threads) {
+    const Index blocks = (inner + WIDE - 1) / WIDE, bytes = bytes_of(out_kind);
+    const int radius = static_cast<int>(w.size()) / 2;
+    const Store narrow = store_for(Kind::F32, out_kind);
 #pragma omp parallel for num_threads(threads) schedule(static)
     for (Index i = 0; i < outer * blocks; ++i) {
-        const Index from = i % blocks * WIDE, m = std::min<Index>(WIDE, inner - from);
-        const float *lines = in + i / blocks * n * inner + from;
-        float *result = out + i / blocks * n * inner + from;
+        const Index from = i % blocks * WIDE, m = std::min<Index>(WIDE, inner - from), at = i / blocks * n * inner + from;
         for (Index j = 0; j < n; ++j) {
-            float *sum = result + j * inner;
-            std::fill(sum, sum + m, 0.0f);
+            float sum[WIDE] = {};
             for (int t = -radius; t <= radius; ++t)
-                add_scaled(lines + std::clamp<Index>(j + t, 0, n - 1) * inner, sum, m, w[t + radius]);
+                add_scaled(in + at + std::clamp<Index>(j + t, 0, n - 1) * inner, sum, m, w[t + radius]);
+            narrow(sum, out + (at + j * inner) * bytes, m);
         }
     }
+}
+
+}  // namespace
+
+void filter_axis(const void *in, Kind in_kind, void *out, Kind out_kind, Index outer, Index n, Index inner,
+                 const double *weights, int radius, int threads) {
+    const std::vector<float> w(weights, weights + 2 * radius + 1);
+    char *to = static_cast<char *>(out);
+    if (inner == 1) return filter_rows(static_cast<const char *>(in), in_kind, to, out_kind, outer, n, w, threads);
+    with_voxels(in_kind, [&](auto voxel, auto) {
+        filter_lines(static_cast<const decltype(voxel) *>(in), to, out_kind, outer, n, inner, w, threads);
+    });
 }
 
 void normal_noise(float *out, Index count, std::uint64_t seed_low, std::uint64_t seed_high, int threads) {

@@ -157,35 +157,42 @@ class Spoilt {
 
 }  // namespace
 
-void median(const float *in, float *out, Index channels, const int *size, int width, int threads) {
+void median(const void *in, void *out, Kind kind, Index channels, const int *size, int width, int threads) {
     const int d = size[0], h = size[1], w = size[2], r = width / 2;
+    const Index bytes = bytes_of(kind);
+    const char *voxels = static_cast<const char *>(in);
     if (w == 1) {  // axes of size 1 stand in front: there is one voxel
-        std::copy(in, in + channels * d * h, out);
+        std::memcpy(out, in, channels * d * h * bytes);
         return;
     }
+    const Store widen = store_for(kind, Kind::F32), narrow = store_for(Kind::F32, kind);
+    const bool may_be_nan = kind == Kind::F32 || kind == Kind::F16 || kind == Kind::BF16;
     const int rz = d > 1 ? r : 0, ry = h > 1 ? r : 0, across = (2 * rz + 1) * (2 * ry + 1);
     const Index pitch = (w + 2 * r + WIDTH - 1) / WIDTH * WIDTH + WIDTH;
-    std::vector<std::vector<float>> scratch(threads, std::vector<float>(across * pitch));
+    std::vector<std::vector<float>> scratch(threads, std::vector<float>((across + 1) * pitch));
     const Index rows = channels * d * h;
     std::vector<std::uint8_t> spoils(rows);
 #pragma omp parallel for num_threads(threads) schedule(static)
-    for (Index i = 0; i < rows; ++i) spoils[i] = holds_nan(in + i * w, w);
+    for (Index i = 0; i < (may_be_nan ? rows : 0); ++i) {
+        float *row = scratch[omp_get_thread_num()].data();
+        widen(voxels + i * w * bytes, row, w);
+        spoils[i] = holds_nan(row, w);
+    }
 #pragma omp parallel for num_threads(threads) schedule(dynamic, 16)
     for (Index i = 0; i < rows; ++i) {
         const int y = static_cast<int>(i % h), z = static_cast<int>(i / h % d);
-        const float *volume = in + i / h / d * d * h * w;
+        const Index first = i / h / d * d * h;  // row of this channel
         float *framed = scratch[omp_get_thread_num()].data(), *to = framed;
         bool bad = false;
         for (int dz = -rz; dz <= rz; ++dz)
             for (int dy = -ry; dy <= ry; ++dy, to += pitch) {
                 const Index row = Index(std::clamp(z + dz, 0, d - 1)) * h + std::clamp(y + dy, 0, h - 1);
-                const float *from = volume + row * w;
-                bad = bad || spoils[i / h / d * d * h + row] != 0;
-                std::fill_n(to, r, from[0]);
-                std::copy(from, from + w, to + r);
-                std::fill_n(to + r + w, r, from[w - 1]);
+                bad = bad || spoils[first + row] != 0;
+                widen(voxels + (first + row) * w * bytes, to + r, w);
+                std::fill_n(to, r, to[r]);
+                std::fill_n(to + r + w, r, to[r + w - 1]);
             }
-        float *medians = out + i * w;
+        float *medians = to;  // a row behind the framed ones
         Spoilt spoilt;
         if (bad) spoilt.look(framed, pitch, across, w + 2 * r);
         if (width == 3) {
@@ -198,6 +205,7 @@ void median(const float *in, float *out, Index channels, const int *size, int wi
             if (across == 25) median_row<25, 5>(framed, pitch, w, medians);
         }
         if (bad) spoilt.mark(medians, w, width);
+        narrow(medians, static_cast<char *>(out) + i * w * bytes, w);
     }
 }
 

@@ -33,12 +33,12 @@ void joint_counts(const T *a, const T *b, Index voxels, Index rows, Index column
 void grow(const std::uint8_t *in, std::uint8_t *out, Index channels, const int *size, int steps, bool erode,
           int threads);
 
-// A filter of weights (2 * radius + 1) along one axis, edges repeated.
-void filter_axis(const float *in, float *out, Index outer, Index n, Index inner, const double *weights, int radius,
-                 int threads);
+// A filter of weights (2 * radius + 1) along one axis, edges repeated; sums are floats.
+void filter_axis(const void *in, Kind in_kind, void *out, Kind out_kind, Index outer, Index n, Index inner,
+                 const double *weights, int radius, int threads);
 
-// The median of a cube of 3 or 5 voxels, edges repeated; axes of size 1 have no neighbours.
-void median(const float *in, float *out, Index channels, const int *size, int width, int threads);
+// The median of a cube of 3 or 5 voxels, edges repeated; axes of size 1 have no neighbours. `kind` is of both.
+void median(const void *in, void *out, Kind kind, Index channels, const int *size, int width, int threads);
 
 // Standard normal numbers of Philox and Box-Muller, as cuda_ext/noise.cu draws them.
 void normal_noise(float *out, Index count, std::uint64_t seed_low, std::uint64_t seed_high, int threads);

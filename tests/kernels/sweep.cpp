@@ -48,7 +48,7 @@ int main() {
         for (const int width : {3, 5}) {
             const std::vector<float> in(2 * size[0] * size[1] * size[2], 1.0f);
             std::vector<float> out(in.size(), -1.0f);
-            median(in.data(), out.data(), 2, size, width, 1);
+            median(in.data(), out.data(), Kind::F32, 2, size, width, 1);
             for (const float v : out) sum += v - 1;
         }
     const int fields[][3] = {{1, 1, 1}, {1, 1, 64}, {3, 1, 63}, {1, 4, 65}, {2, 3, 128}, {5, 1, 130}, {4, 5, 7}};

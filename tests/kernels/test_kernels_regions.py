@@ -215,6 +215,37 @@ def test_a_median_of_what_is_no_number_is_none(backend, shape, width):
         np.testing.assert_array_equal(medians, np.median(windows.reshape(*channel.shape, -1), axis=-1))
 
 
+@pytest.mark.parametrize(
+    "dtype", [torch.float16, torch.bfloat16, torch.uint8, torch.int8, torch.int16, torch.uint16, torch.int32]
+)
+@pytest.mark.parametrize("shape", [(2, 7, 9, 11), (1, 40, 300), (1, 1, 9, 1), (2, 50)])
+def test_native_filters_read_every_type(core, monkeypatch, shape, dtype):
+    """The bytes are read as they lie: no volume of floats is made of them."""
+    volume = (torch.from_numpy(np.random.default_rng(7).normal(size=shape)) * 30 + 60).clamp(0, 120).to(dtype)
+    rank = len(shape) - 1
+    ops = [
+        lambda v: median(v, 3),
+        lambda v: median(v, 5),
+        lambda v: box(v, (3,) * rank),
+        lambda v: gaussian(v, (1.2,) * rank),
+    ]
+    with monkeypatch.context() as patch:
+        patch.setenv("MEDFRAME_KERNELS", "native")
+        patch.setattr(torch.Tensor, "float", lambda *_: pytest.fail("a copy as floats"))
+        found = [op(volume) for op in ops]
+    monkeypatch.setenv("MEDFRAME_KERNELS", "reference")
+    due = [op(volume) for op in ops]
+    for got, want in zip(found, due, strict=True):
+        assert got.dtype == dtype
+        off = (got.double() - want.double()).abs()
+        # sums that lie half way between two numbers of the type may go either way
+        bound = 1 if not dtype.is_floating_point else float(want.abs().max()) * torch.finfo(dtype).eps
+        assert float(off.max()) <= bound
+        assert float((off > 0).double().mean()) < 0.05
+    assert torch.equal(found[0], due[0])
+    assert torch.equal(found[1], due[1])
+
+
 @pytest.mark.parametrize("shape", SHAPES)
 def test_box_and_gaussian_are_scipys(backend, shape):
     volume = torch.from_numpy(np.random.default_rng(4).normal(size=shape).astype(np.float32))

@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from medframe.kernels.native import memory
 from medframe.kernels.native.regions import declines, serve
 from medframe.kernels.reference.filters import gaussian_weights
-from medframe.kernels.reference.sampling import to_dtype
 
-_FILTERED = (torch.float32, torch.float16, torch.bfloat16, torch.uint8, torch.int8, torch.int16, torch.uint16)
+_FILTERED = (
+    torch.float32,
+    torch.float16,
+    torch.bfloat16,
+    torch.uint8,
+    torch.int8,
+    torch.int16,
+    torch.uint16,
+    torch.int32,
+)
 
 
 def declines_filter_axes(volume: Tensor, weights: Sequence[Sequence[float]]) -> str | None:
@@ -23,17 +33,20 @@ def declines_filter_axes(volume: Tensor, weights: Sequence[Sequence[float]]) -> 
 
 
 def filter_axes(volume: Tensor, weights: Sequence[Sequence[float]]) -> Tensor:
-    """Serve a separable filter; a sum is taken tap by tap in single precision, whatever the number of threads."""
-    native, taken, result, out, stands = serve(volume.float(), torch.float32)
-    source, spare = taken, result
-    for axis, taps in sorted(zip(stands, weights, strict=True)):
-        if len(taps) == 1 and taps[0] == 1:
-            continue
-        native.filter_axis(source, spare, axis, [float(t) for t in taps], torch.get_num_threads())
-        source, spare = spare, (memory.empty(result.shape).numpy() if source is taken else source)
-    if source is not result:
-        result[...] = source
-    return to_dtype(out, volume.dtype)
+    """Serve a separable filter; a sum is taken tap by tap in single precision, whatever the number of threads.
+
+    The first axis reads the volume's type and the last one writes it; between them lie floats.
+    """
+    native, source, result, out, stands = serve(volume, volume.dtype)
+    axes = [(a, taps) for a, taps in sorted(zip(stands, weights, strict=True)) if len(taps) != 1 or taps[0] != 1]
+    if not axes:
+        return out.copy_(volume.detach())
+    spare: list[NDArray[Any]] = [memory.empty(result.shape).numpy() for _ in range(min(len(axes) - 1, 2))]
+    for left, (axis, taps) in zip(range(len(axes) - 1, -1, -1), axes, strict=True):
+        target = spare[left % 2 - 1] if left else result
+        native.filter_axis(source, target, axis, [float(t) for t in taps], torch.get_num_threads())
+        source = target
+    return out
 
 
 def declines_gaussian(volume: Tensor, sigma: Sequence[float], truncate: float) -> str | None:
@@ -55,6 +68,6 @@ def declines_median(volume: Tensor, width: int) -> str | None:
 
 def median(volume: Tensor, width: int) -> Tensor:
     """Serve a median."""
-    native, taken, result, out, _ = serve(volume.float(), torch.float32)
+    native, taken, result, out, _ = serve(volume, volume.dtype)
     native.median(taken, result, width, torch.get_num_threads())
-    return to_dtype(out, volume.dtype)
+    return out

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from medframe.kernels.native import library, memory
-from medframe.kernels.native.sampling import as_3d
+from medframe.kernels.native.sampling import as_3d, as_numpy
 
 _COUNTED = (torch.uint8, torch.int16, torch.int32, torch.int64)
 _WORD = (1 << 64) - 1
@@ -41,7 +41,7 @@ def serve(given: Tensor, dtype: torch.dtype) -> tuple[Any, NDArray[Any], NDArray
     out = memory.empty(given.shape, dtype)
     taken = out.view(torch.uint8) if dtype == torch.bool else out
     shape = (given.shape[0], *sizes)
-    return native, plain.numpy().reshape(shape), taken.numpy().reshape(shape), out, stands
+    return native, as_numpy(plain).reshape(shape), as_numpy(taken).reshape(shape), out, stands
 
 
 def declines_distance(target: Tensor, spacing: Sequence[float], dtype: torch.dtype) -> str | None:
