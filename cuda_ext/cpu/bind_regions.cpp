@@ -116,18 +116,20 @@ void bound_boxes(const py::array &labels, py::array &lower, py::array &upper) {
 void bound_components(const py::array &labels, py::array &out, int steps, int threads) {
     const Volume v = like(labels, out);
     check(steps >= 1 && steps <= 3, "neighbours differ along 1, 2 or 3 axes");
+    check(labels.dtype().kind() == 'i' || labels.dtype().kind() == 'u', "labels are integers");
     std::int32_t *to = integers(out);
-    const Kind kind = kind_of(labels);
     const void *in = labels.data();
-    check(kind == Kind::U8 || kind == Kind::I16 || kind == Kind::I32, "labels are uint8, int16 or int32");
+    const Index wide = labels.itemsize();
     threads = threads_for(v.voxels, threads);
     py::gil_scoped_release release;
-    if (kind == Kind::U8)
-        components(static_cast<const std::uint8_t *>(in), to, v.channels, v.size.data(), steps, threads);
-    else if (kind == Kind::I16)
-        components(static_cast<const std::int16_t *>(in), to, v.channels, v.size.data(), steps, threads);
-    else
-        components(static_cast<const std::int32_t *>(in), to, v.channels, v.size.data(), steps, threads);
+    const auto run = [&](auto type) {  // whether labels are equal does not depend on their sign
+        using T = decltype(type);
+        components(static_cast<const T *>(in), to, v.channels, v.size.data(), steps, threads);
+    };
+    if (wide == 1) return run(std::uint8_t());
+    if (wide == 2) return run(std::int16_t());
+    if (wide == 4) return run(std::int32_t());
+    run(std::int64_t());
 }
 
 void bound_counts(const py::array &a, const py::array &b, py::array &counts, int threads) {

@@ -279,6 +279,7 @@ void components(const T *labels, std::int32_t *out, Index channels, const int *s
 template void components(const std::uint8_t *, std::int32_t *, Index, const int *, int, int);
 template void components(const std::int16_t *, std::int32_t *, Index, const int *, int, int);
 template void components(const std::int32_t *, std::int32_t *, Index, const int *, int, int);
+template void components(const std::int64_t *, std::int32_t *, Index, const int *, int, int);
 
 namespace {
 

@@ -89,10 +89,10 @@ def test_signed_distances_change_sign_at_the_surface(backend):
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-@pytest.mark.parametrize("dtype", [torch.bool, torch.uint8, torch.int16, torch.int32, torch.int64])
+@pytest.mark.parametrize(
+    "dtype", [torch.bool, torch.uint8, torch.int8, torch.int16, torch.uint16, torch.int32, torch.int64]
+)
 def test_components_are_scipys(backend, shape, dtype):
-    if backend == "native" and dtype == torch.int64:
-        pytest.skip("native declines int64")
     labels = torch.from_numpy(np.random.default_rng(1).integers(0, 2 if dtype == torch.bool else 3, shape)).to(dtype)
     rank = len(shape) - 1
     for steps in range(1, rank + 1):
@@ -110,6 +110,11 @@ def test_components_are_scipys(backend, shape, dtype):
             numbers = numbered[numbered > 0]
             firsts = [int(np.flatnonzero(numbers == k)[0]) for k in range(1, due + 1)]
             assert firsts == sorted(firsts)
+
+
+def test_components_tell_wide_labels_apart(backend):
+    labels = torch.tensor([[1, 1 + (1 << 32), -5, -5, 1 << 62, 1 << 62, 0, 1]])
+    assert components(labels).tolist() == [[1, 2, 3, 3, 4, 4, 0, 5]]
 
 
 @pytest.mark.parametrize(("connectivity", "steps"), [(6, 1), (18, 2), (26, 3)])

@@ -12,6 +12,17 @@ from torch import Tensor
 from medframe.kernels.native import library, memory
 from medframe.kernels.native.sampling import as_3d, as_numpy
 
+_LABELS = (
+    torch.bool,
+    torch.uint8,
+    torch.int8,
+    torch.int16,
+    torch.uint16,
+    torch.int32,
+    torch.uint32,
+    torch.int64,
+    torch.uint64,
+)
 _COUNTED = (torch.uint8, torch.int16, torch.int32, torch.int64)
 _WORD = (1 << 64) - 1
 
@@ -61,7 +72,7 @@ def distance_transform(target: Tensor, spacing: Sequence[float], dtype: torch.dt
 
 def declines_components(labels: Tensor, steps: int) -> str | None:
     """Why this back end cannot serve connected components, or None."""
-    return declines(labels, (torch.bool, torch.uint8, torch.int16, torch.int32), "labels")
+    return declines(labels, _LABELS, "labels")
 
 
 def components(labels: Tensor, steps: int) -> Tensor:
