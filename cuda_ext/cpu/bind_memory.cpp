@@ -14,7 +14,7 @@ namespace {
 #if defined(MADV_FREE) && defined(MAP_ANONYMOUS)
 
 constexpr std::size_t PAGE = std::size_t(2) << 20;  // large pages begin at its multiples
-constexpr std::size_t BLOCKS = 8;
+constexpr std::size_t BLOCKS = 16;
 
 struct Block {
     void *at;
@@ -23,12 +23,12 @@ struct Block {
 
 class Kept {
   public:
-    // The smallest block that fits and is at most twice as large as needed, else a new one.
+    // The smallest block that fits and is at most four times as large as needed, else a new one.
     Block take(std::size_t bytes) {
-        const std::size_t due = (bytes + PAGE - 1) & ~(PAGE - 1);
+        const std::size_t due = rounded_up(bytes);
         auto best = blocks_.end();
         for (auto b = blocks_.begin(); b != blocks_.end(); ++b)
-            if (b->bytes >= due && b->bytes <= 2 * due && (best == blocks_.end() || b->bytes < best->bytes)) best = b;
+            if (b->bytes >= due && b->bytes <= 4 * due && (best == blocks_.end() || b->bytes < best->bytes)) best = b;
         if (best == blocks_.end()) return fresh(due);
         const Block found = *best;
         blocks_.erase(best);
@@ -54,6 +54,14 @@ class Kept {
     std::size_t held() const { return held_; }
 
   private:
+    // To one of four sizes between two powers of two, so that outputs of about one size take turns in one block. Pages
+    // that nobody writes take no memory.
+    static std::size_t rounded_up(std::size_t bytes) {
+        std::size_t step = PAGE;
+        while (8 * step < bytes) step *= 2;
+        return (bytes + step - 1) / step * step;
+    }
+
     // Starts at a multiple of a large page, as no address that malloc gives does.
     static Block fresh(std::size_t bytes) {
         void *raw = mmap(nullptr, bytes + PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);

@@ -2,6 +2,8 @@
 #include <omp.h>
 
 #include <algorithm>
+#include <cstring>
+#include <type_traits>
 
 #include "philox.h"
 #include "regions.h"
@@ -16,11 +18,28 @@ MF_CLONES void add_scaled(const T *__restrict in, float *__restrict sum, Index n
     for (Index k = 0; k < n; ++k) sum[k] += weight * static_cast<float>(number(in[k]));
 }
 
-// out[k] = sum of weights times in[k .. k + taps), n outputs
-MF_CLONES void along_row(const float *__restrict in, float *__restrict out, Index n, const float *weights, int taps) {
-    for (Index k = 0; k < n; ++k) out[k] = weights[0] * in[k];
-    for (int t = 1; t < taps; ++t)
-        for (Index k = 0; k < n; ++k) out[k] += weights[t] * in[k + t];
+typedef float Eight __attribute__((vector_size(32)));
+
+// sum[k] = the weighted sum of `taps` lines, which lie `step` apart: 32 voxels at a time stay in registers
+MF_CLONES void sum_lines(const float *in, Index step, float *__restrict sum, Index n, const float *weights, int taps) {
+    Index k = 0;
+    for (; k + 32 <= n; k += 32) {
+        Eight a = {}, b = {}, c = {}, d = {};
+        const float *p = in + k;
+        for (int t = 0; t < taps; ++t, p += step) {
+            const Eight w = Eight{} + weights[t];
+            Eight v[4];
+            std::memcpy(v, p, sizeof v);
+            a += w * v[0], b += w * v[1], c += w * v[2], d += w * v[3];
+        }
+        const Eight all[4] = {a, b, c, d};
+        std::memcpy(sum + k, all, sizeof all);
+    }
+    for (; k < n; ++k) {
+        float s = 0;
+        for (int t = 0; t < taps; ++t) s += weights[t] * in[k + t * step];
+        sum[k] = s;
+    }
 }
 
 // Lines along the last axis: a row is framed by its ends, as floats, and then summed.
@@ -35,7 +54,7 @@ void filter_rows(const char *in, Kind in_kind, char *out, Kind out_kind, Index r
         widen(in + o * n * in_bytes, row, n);
         std::fill(framed, row, row[0]);
         std::fill(row + n, row + n + radius, row[n - 1]);
-        along_row(framed, sums, n, w.data(), static_cast<int>(w.size()));
+        sum_lines(framed, 1, sums, n, w.data(), static_cast<int>(w.size()));
         narrow(sums, out + o * n * out_bytes, n);
     }
 }
@@ -51,7 +70,14 @@ void filter_lines(const T *in, char *out, Kind out_kind, Index outer, Index n, I
     for (Index i = 0; i < outer * blocks; ++i) {
         const Index from = i % blocks * WIDE, m = std::min<Index>(WIDE, inner - from), at = i / blocks * n * inner + from;
         for (Index j = 0; j < n; ++j) {
-            float sum[WIDE] = {};
+            float sum[WIDE];
+            if constexpr (std::is_same_v<T, float>)
+                if (j >= radius && j + radius < n) {
+                    sum_lines(in + at + (j - radius) * inner, inner, sum, m, w.data(), 2 * radius + 1);
+                    narrow(sum, out + (at + j * inner) * bytes, m);
+                    continue;
+                }
+            std::fill(sum, sum + m, 0.0f);
             for (int t = -radius; t <= radius; ++t)
                 add_scaled(in + at + std::clamp<Index>(j + t, 0, n - 1) * inner, sum, m, w[t + radius]);
             narrow(sum, out + (at + j * inner) * bytes, m);

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
@@ -15,6 +16,8 @@ from medframe.base.errors import BadGeometry
 from medframe.geometry.space import Array, Space
 from medframe.kernels import reference
 from medframe.kernels.stages import Knots
+
+_SLAB = 1 << 15  # places whose slopes are held at once
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,9 +116,26 @@ def smallest_stretch(values: Tensor, knots: Space, order: int) -> float:
     eye = np.eye(knots.ndim)
     least = 1.0  # beyond all corners f is constant
     for slopes in _linear_slopes(f) if order == 1 else _spline_slopes(f):
-        # slopes: (*places, component, knot axis)
-        least = min(least, float(np.linalg.det(eye + slopes @ to_index).min()))
+        # slopes: (component, knot axis, *places)
+        jacobian = np.tensordot(slopes, to_index, (1, 0))  # (component, *places, world axis)
+        least = min(least, float(_determinants(np.moveaxis(jacobian, -1, 1), eye).min()))
     return least
+
+
+def _determinants(slopes: Array, eye: Array) -> Array:
+    """Of eye + slopes, (d, d, *places), written out: LAPACK takes ten times as long for so small matrices."""
+    m = [[slopes[r, c] + eye[r, c] for c in range(len(eye))] for r in range(len(eye))]
+    found: Array = m[0][0]
+    if len(m) == 2:
+        found = m[0][0] * m[1][1] - m[0][1] * m[1][0]
+    if len(m) < 3:
+        return found
+    found = (
+        m[0][0] * (m[1][1] * m[2][2] - m[1][2] * m[2][1])
+        - m[0][1] * (m[1][0] * m[2][2] - m[1][2] * m[2][0])
+        + m[0][2] * (m[1][0] * m[2][1] - m[1][1] * m[2][0])
+    )
+    return found
 
 
 def _linear_slopes(f: Array) -> Iterator[Array]:
@@ -130,7 +150,7 @@ def _linear_slopes(f: Array) -> Iterator[Array]:
             picked = f[(slice(None), *pick)]
             flat = f.shape[axis + 1] == 1
             columns.append(np.zeros_like(picked) if flat else np.diff(picked, axis=axis + 1))
-        yield np.moveaxis(np.stack(columns), (0, 1), (-1, -2))
+        yield np.stack(columns, axis=1)
 
 
 def _spline_slopes(f: Array) -> Iterator[Array]:
@@ -147,15 +167,18 @@ def _spline_slopes(f: Array) -> Iterator[Array]:
                 np.add.at(matrix, (rows, np.clip(base.astype(int) - 1 + k, 0, n - 1)), w.numpy())
             beyond = matrix[[0, -1]] if kept is values else np.zeros((2, n))
             kept.append(np.concatenate([matrix, beyond]))
-    for first in range(len(values[0])):  # a slab at a time bounds the memory
+    across = math.prod(len(v) for v in values[1:])
+    slab = max(1, _SLAB // across)
+    for first in range(0, len(values[0]), slab):
         columns = []
         for axis in range(f.ndim - 1):
-            spread = np.tensordot((slopes if axis == 0 else values)[0][first : first + 1], f, (1, 1))  # 1, d, *rest
+            spread = np.tensordot(
+                (slopes if axis == 0 else values)[0][first : first + slab], f, (1, 1)
+            )  # places, d, *rest
             for a in range(1, f.ndim - 1):
                 spread = np.moveaxis(np.tensordot(spread, (slopes if axis == a else values)[a], (a + 1, 1)), -1, a + 1)
-            columns.append(spread)
-        # (axis, 1, component, *places) -> (1, *places, component, axis)
-        yield np.moveaxis(np.stack(columns), (0, 2), (-1, -2))
+            columns.append(np.moveaxis(spread, 1, 0))
+        yield np.stack(columns, axis=1)
 
 
 def knot_lattice(space: Space, distance: Sequence[float] | NDArray[np.float64]) -> Space:

@@ -17,6 +17,7 @@ from torch import Tensor
 from medframe.kernels.cuda import launch
 from medframe.kernels.cuda.chains import MOST, as_3d
 from medframe.kernels.cuda.sources import CXX, Kernel, kernel
+from medframe.kernels.reference.filters import gaussian_weights
 
 _TAPS = 512  # as in filters.cu
 _DEEP = 4  # as in median.cu
@@ -35,11 +36,9 @@ def gaussian(volume: Tensor, sigma: Sequence[float], truncate: float) -> Tensor:
     """Serve a Gaussian; see `reference.gaussian` for its meaning."""
     passes = []
     for axis, (n, s) in enumerate(zip(volume.shape[1:], sigma, strict=True), start=1):
-        radius = math.ceil(truncate * s)
-        if radius == 0 or n == 1:
-            continue
-        weights = np.array([math.exp(-0.5 * (k / s) ** 2) for k in range(radius + 1)])
-        passes.append((axis, (weights / (weights[0] + 2 * weights[1:].sum())).astype(np.float32)))
+        taps = gaussian_weights(s, truncate)
+        if len(taps) > 1 and n > 1:
+            passes.append((axis, np.array(taps[len(taps) // 2 :], np.float32)))
     return _filtered(volume, passes)
 
 

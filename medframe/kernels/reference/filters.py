@@ -12,11 +12,13 @@ from torch import Tensor
 from medframe.base.extras import need
 from medframe.kernels.reference.sampling import to_dtype
 
+LEAST = 1e-9  # of the middle tap: a lesser one counts nothing, and below 1e-38 it makes CPUs crawl
+
 
 def gaussian_weights(sigma: float, truncate: float) -> list[float]:
     """A sampled Gaussian of sum 1, cut at `truncate` standard deviations: its taps, an odd number."""
-    radius = math.ceil(truncate * sigma)
-    half = [math.exp(-0.5 * (k / sigma) ** 2) for k in range(1, radius + 1)]
+    half = [math.exp(-0.5 * (k / sigma) ** 2) for k in range(1, math.ceil(truncate * sigma) + 1)]
+    half = [w for w in half if w >= LEAST]
     total = 1 + 2 * sum(half)
     return [w / total for w in (*reversed(half), 1.0, *half)]
 
@@ -29,16 +31,15 @@ def gaussian(volume: Tensor, sigma: Sequence[float], truncate: float) -> Tensor:
     """
     work = volume if volume.dtype == torch.float64 else volume.to(torch.float32)
     for axis, (n, s) in enumerate(zip(volume.shape[1:], sigma, strict=True), start=1):
-        radius = math.ceil(truncate * s)
+        weights = gaussian_weights(s, truncate)
+        radius = len(weights) // 2
         if radius == 0 or n == 1:
             continue
-        weights = [math.exp(-0.5 * (k / s) ** 2) for k in range(radius + 1)]
-        total = weights[0] + 2 * sum(weights[1:])
         framed = work.index_select(axis, torch.arange(-radius, n + radius, device=volume.device).clamp(0, n - 1))
-        work = framed.narrow(axis, radius, n) * (weights[0] / total)
-        for k, weight in enumerate(weights[1:], start=1):
+        work = framed.narrow(axis, radius, n) * weights[radius]
+        for k in range(1, radius + 1):
             for start in (radius - k, radius + k):
-                work.add_(framed.narrow(axis, start, n), alpha=weight / total)
+                work.add_(framed.narrow(axis, start, n), alpha=weights[radius + k])
     return to_dtype(work, volume.dtype)
 
 
