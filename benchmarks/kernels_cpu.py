@@ -29,6 +29,7 @@ from medframe.kernels import (
     joint_counts,
     median,
     native,
+    normal_noise,
     pull,
 )
 
@@ -290,6 +291,12 @@ def regions() -> dict[str, tuple[Ways, torch.Tensor]]:
         "medframe": lambda: median(volume, 3),
         "scipy": lambda: ndimage.median_filter(volume[0].numpy(), 3, mode="nearest"),
     }
+    numbers, philox = torch.empty(192, 192, 192), np.random.Philox(1)
+    noise: Ways = {
+        "medframe": lambda: normal_noise((192, 192, 192), 1),
+        "numpy": lambda: np.random.Generator(philox).standard_normal((192, 192, 192), dtype=np.float32),
+        "torch": lambda: torch.randn(192, 192, 192),
+    }
     try:
         import edt
 
@@ -324,6 +331,7 @@ def regions() -> dict[str, tuple[Ways, torch.Tensor]]:
         "joint counts": (counts, a),
         "Gaussian of 2 voxels": (blur, volume),
         "median of 3^3": (middle, volume),
+        "normal noise": (noise, numbers),
     }
 
 

@@ -1,11 +1,10 @@
-// Separable filters, and noise. Voxels of any type are read directly and summed as floats.
+// Separable filters. Voxels of any type are read directly and summed as floats.
 #include <omp.h>
 
 #include <algorithm>
 #include <cstring>
 #include <type_traits>
 
-#include "philox.h"
 #include "regions.h"
 
 namespace medframe {
@@ -95,30 +94,6 @@ void filter_axis(const void *in, Kind in_kind, void *out, Kind out_kind, Index o
     with_voxels(in_kind, [&](auto voxel, auto) {
         filter_lines(static_cast<const decltype(voxel) *>(in), to, out_kind, outer, n, inner, w, threads);
     });
-}
-
-void normal_noise(float *out, Index count, std::uint64_t seed_low, std::uint64_t seed_high, int threads) {
-#pragma omp parallel for num_threads(threads) schedule(static)
-    for (Index g = 0; g < (count + 3) / 4; ++g) {
-        Words c;
-        c.at[0] = static_cast<unsigned>(g);
-        c.at[1] = static_cast<unsigned>(g >> 32);
-        c.at[2] = static_cast<unsigned>(seed_high);
-        c.at[3] = static_cast<unsigned>(seed_high >> 32);
-        c = philox(c, static_cast<unsigned>(seed_low), static_cast<unsigned>(seed_low >> 32));
-        float v[4];
-        for (int pair = 0; pair < 2; ++pair) {
-            const float radius = std::sqrt(-2 * std::log(unit(c.at[2 * pair])));
-            // the angle from the nearest quarter of a turn, which is exact, so that sine and cosine are, too
-            const float turn = unit(c.at[2 * pair + 1]), quarters = std::nearbyint(4 * turn);
-            const float angle = 6.283185307179586f * (turn - 0.25f * quarters);
-            const float x = radius * std::cos(angle), y = radius * std::sin(angle);
-            const int q = static_cast<int>(quarters) & 3;
-            v[2 * pair] = q == 0 ? x : q == 1 ? -y : q == 2 ? -x : y;
-            v[2 * pair + 1] = q == 0 ? y : q == 1 ? x : q == 2 ? -y : -x;
-        }
-        for (int k = 0; k < 4 && 4 * g + k < count; ++k) out[4 * g + k] = v[k];
-    }
 }
 
 }  // namespace medframe

@@ -14,9 +14,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from medframe.base.errors import BadArgument
 
@@ -108,12 +106,3 @@ class Rng:
     def coin(self, p: float) -> bool:
         """True with probability `p`."""
         return p >= 1 or (p > 0 and bool(self.generator().random() < p))
-
-    def normal(self, like: Tensor) -> Tensor:
-        """Standard normal noise of the shape, dtype and device of `like`.
-
-        The numbers are made on the host, so that the CPU and the GPU see the same noise.
-        """
-        noise = self.generator().standard_normal(tuple(like.shape), dtype=np.float32)
-        dtype = like.dtype if like.is_floating_point() else torch.float32
-        return torch.from_numpy(noise).to(device=like.device, dtype=dtype)

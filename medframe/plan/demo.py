@@ -25,6 +25,7 @@ from medframe.base.rng import Rng
 from medframe.geometry import Interpolation, Space
 from medframe.image import Image, LabelMap
 from medframe.io import read, write
+from medframe.kernels import normal_noise
 from medframe.metrics import Dice, score_case
 from medframe.transforms import Crop, Normalize, Orientation
 
@@ -102,7 +103,9 @@ def appearance(t1: Tensor, label: Tensor, space: Space, rng: Rng) -> Tensor:
     values = values * field
     tissue = label > 0
     contrast = float(values[tissue].std()) if bool(tissue.any()) else float(values.std())
-    values = values + rng.fork("noise").normal(values) * contrast * float(rng.fork("level").uniform((0.1, 0.25)))
+    values = values + normal_noise(values.shape, rng.fork("noise").seed) * contrast * float(
+        rng.fork("level").uniform((0.1, 0.25))
+    )
     unit = float(rng.fork("unit").uniform((200.0, 3000.0)))
     return (values * unit).round().clamp(-32768, 32767).to(torch.int16)
 

@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -50,15 +49,6 @@ def test_plain_values_pairs_and_distributions():
     assert set(rng.uniform(OneOfValues((1, 5)), 50)) == {1.0, 5.0}
     cut = rng.uniform(Normal(0, 1, limit=1.0), 500)
     assert np.abs(cut).max() <= 1.0
-
-
-def test_noise_has_the_shape_and_dtype_asked_for_and_unit_variance():
-    noise = Rng(3).normal(torch.empty(50, 40, 30, dtype=torch.float32))
-    assert noise.shape == (50, 40, 30)
-    assert noise.dtype == torch.float32
-    assert abs(float(noise.std()) - 1) < 0.01
-    assert Rng(3).normal(torch.empty(2, dtype=torch.int16)).dtype == torch.float32
-    assert torch.equal(noise, Rng(3).normal(torch.empty(50, 40, 30)))
 
 
 def test_coin_choice_and_permutation():
