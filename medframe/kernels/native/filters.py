@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from medframe.kernels.native import memory
@@ -35,15 +33,19 @@ def declines_filter_axes(volume: Tensor, weights: Sequence[Sequence[float]]) -> 
 def filter_axes(volume: Tensor, weights: Sequence[Sequence[float]]) -> Tensor:
     """Serve a separable filter; a sum is taken tap by tap in single precision, whatever the number of threads.
 
-    The first axis reads the volume's type and the last one writes it; between them lie floats.
+    The first axis reads the volume's type and the last one writes it; floats lie between them.
     """
     native, source, result, out, stands = serve(volume, volume.dtype)
     axes = [(a, taps) for a, taps in sorted(zip(stands, weights, strict=True)) if len(taps) != 1 or taps[0] != 1]
     if not axes:
         return out.copy_(volume.detach())
-    spare: list[NDArray[Any]] = [memory.empty(result.shape).numpy() for _ in range(min(len(axes) - 1, 2))]
+    # two take turns before the last pass; the result is one of them where it holds floats
+    spare = [
+        result if n == 1 and volume.dtype == torch.float32 else memory.empty(result.shape).numpy()
+        for n in range(min(len(axes) - 1, 2))
+    ]
     for left, (axis, taps) in zip(range(len(axes) - 1, -1, -1), axes, strict=True):
-        target = spare[left % 2 - 1] if left else result
+        target = result if left == 0 else spare[left - 1]
         native.filter_axis(source, target, axis, [float(t) for t in taps], torch.get_num_threads())
         source = target
     return out
