@@ -1,4 +1,4 @@
-// Pulls, medians and components over awkward shapes, in a program of its own: test_kernels_safety.py builds it with sanitizers.
+// Pulls, medians, filters, noise and components over awkward shapes, in a program of its own: test_kernels_safety.py builds it with sanitizers.
 // Arrays are of exactly their size, so that a read or write beyond them is caught. Prints a sum of all results.
 #include <cstdio>
 
@@ -51,6 +51,25 @@ int main() {
             median(in.data(), out.data(), Kind::F32, 2, size, width, 1);
             for (const float v : out) sum += v - 1;
         }
+    for (const Index n : {1, 2, 5, 70})
+        for (const Index inner : {1, 3, 257})
+            for (const int radius : {0, 1, 4})
+                for (const Kind kind : {Kind::F32, Kind::I16, Kind::F16}) {  // all ones, of weights that sum to one
+                    const std::vector<double> weights(2 * radius + 1, 1.0 / (2 * radius + 1));
+                    const Index count = 2 * n * inner;
+                    const std::vector<float> ones(count, 1.0f);
+                    std::vector<char> in(count * bytes_of(kind)), out(in.size());
+                    std::vector<float> back(count);
+                    store_for(Kind::F32, kind)(ones.data(), in.data(), count);
+                    filter_axis(in.data(), kind, out.data(), kind, 2, n, inner, weights.data(), radius, 2);
+                    store_for(kind, Kind::F32)(out.data(), back.data(), count);
+                    for (const float v : back) sum += v < 0.999f || v > 1.001f;
+                }
+    for (const Index count : {1, 3, 4, 255, 256, 257, 1000}) {
+        std::vector<float> noise(count, 1e9f);
+        normal_noise(noise.data(), count, 1, 2, 2);
+        for (const float v : noise) sum += !(v > -9 && v < 9);
+    }
     const int fields[][3] = {{1, 1, 1}, {1, 1, 64}, {3, 1, 63}, {1, 4, 65}, {2, 3, 128}, {5, 1, 130}, {4, 5, 7}};
     for (const auto &size : fields)
         for (int steps = 1; steps <= 3; ++steps)

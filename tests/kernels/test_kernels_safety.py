@@ -140,7 +140,8 @@ def test_no_shape_reads_or_writes_out_of_bounds(tmp_path):
     if shutil.which("g++") is None:
         pytest.skip("there is no g++")
     sources = [
-        ROOT / "cuda_ext" / "cpu" / f"{n}.cpp" for n in ("rows", "bend", "store", "separable", "median", "components")
+        ROOT / "cuda_ext" / "cpu" / f"{n}.cpp"
+        for n in ("rows", "bend", "store", "separable", "median", "components", "filters", "noise")
     ]
     flags = ["-std=c++17", "-O1", "-g", "-fopenmp", "-DMF_ONE_CLONE", "-fsanitize=address,undefined"]
     flags += ["-fno-sanitize-recover=all", "-I", str(ROOT / "cuda_ext")]
