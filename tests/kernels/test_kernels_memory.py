@@ -12,19 +12,16 @@ import sys
 import threading
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch.utils.data import DataLoader, Dataset
+from pulls import SHAPE, Pulls
+from torch.utils.data import DataLoader
 
-from medframe.kernels import pull
 from medframe.kernels.native import memory
 
 ROOT = Path(__file__).resolve().parents[2]
-MATRIX = np.array([[0.9, 0.1, 0, 0], [0, 0.9, 0.1, 0], [0.1, 0, 0.9, 0], [0, 0, 0, 1]])
-LARGE = (1, 96, 96, 96)  # 3.5 MB of float32
 
 
 @pytest.fixture
@@ -42,7 +39,7 @@ def lent(core):
 
 
 def test_memory_comes_back_and_is_lent_again(lent):
-    first = memory.empty(LARGE)
+    first = memory.empty(SHAPE)
     address = first.data_ptr()
     assert address % (2 << 20) == 0
     view = first[:, 3:]
@@ -129,19 +126,6 @@ def test_they_are_tensors_like_others(lent, dtype):
         assert float(tensor.grad.min()) == 2
 
 
-class Pulls(Dataset):
-    def __init__(self):
-        self.volume = torch.arange(96.0**3).reshape(LARGE)
-
-    def __len__(self):
-        return 6
-
-    def __getitem__(self, index):
-        out = pull(self.volume + index, [MATRIX], LARGE[1:], border="border")
-        assert out.data_ptr() % (2 << 20) == 0
-        return out
-
-
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 @pytest.mark.parametrize("start", ["fork", "spawn"])
 def test_workers_of_a_loader_send_them(lent, start):
@@ -197,6 +181,6 @@ def test_no_extension_no_lending(monkeypatch):
     memory._lender.cache_clear()
     monkeypatch.setattr(memory.library, "core", lambda: None)
     try:
-        assert memory.empty(LARGE).shape == LARGE
+        assert memory.empty(SHAPE).shape == SHAPE
     finally:
         memory._lender.cache_clear()
