@@ -117,13 +117,13 @@ def smallest_stretch(values: Tensor, knots: Space, order: int) -> float:
     least = 1.0  # beyond all corners f is constant
     for slopes in _linear_slopes(f) if order == 1 else _spline_slopes(f):
         # slopes: (component, knot axis, *places)
-        jacobian = np.tensordot(slopes, to_index, (1, 0))  # (component, *places, world axis)
-        least = min(least, float(_determinants(np.moveaxis(jacobian, -1, 1), eye).min()))
+        jacobian = to_index.T @ slopes.reshape(*slopes.shape[:2], -1)  # (component, world axis, places)
+        least = min(least, float(_determinants(jacobian, eye).min()))
     return least
 
 
 def _determinants(slopes: Array, eye: Array) -> Array:
-    """Of eye + slopes, (d, d, *places), written out: LAPACK takes ten times as long for so small matrices."""
+    """Of eye + slopes, (d, d, places), written out: LAPACK takes ten times as long for so small matrices."""
     m = [[slopes[r, c] + eye[r, c] for c in range(len(eye))] for r in range(len(eye))]
     found: Array = m[0][0]
     if len(m) == 2:
@@ -172,12 +172,15 @@ def _spline_slopes(f: Array) -> Iterator[Array]:
     for first in range(0, len(values[0]), slab):
         columns = []
         for axis in range(f.ndim - 1):
-            spread = np.tensordot(
-                (slopes if axis == 0 else values)[0][first : first + slab], f, (1, 1)
-            )  # places, d, *rest
-            for a in range(1, f.ndim - 1):
-                spread = np.moveaxis(np.tensordot(spread, (slopes if axis == a else values)[a], (a + 1, 1)), -1, a + 1)
-            columns.append(np.moveaxis(spread, 1, 0))
+            spread = f
+            for a in range(f.ndim - 2, -1, -1):  # the last axis first: what is spread then lies side by side
+                matrix = (slopes if axis == a else values)[a]
+                matrix = matrix[first : first + slab] if a == 0 else matrix
+                before, after = spread.shape[: a + 1], spread.shape[a + 2 :]
+                lines = spread.reshape(math.prod(before), spread.shape[a + 1], -1)
+                spread = lines[..., 0] @ matrix.T if not after else matrix @ lines
+                spread = spread.reshape(*before, len(matrix), *after)
+            columns.append(spread)
         yield np.stack(columns, axis=1)
 
 
