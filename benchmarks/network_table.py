@@ -120,10 +120,10 @@ def traits() -> dict[str, dict[str, object]]:
     tables = (p.stem for p in sorted(ROWS.glob("network_*.py")) if p.stem != "network_row")
     found: dict[str, dict[str, object]] = {}
     for row in (row for table in tables for row in import_module(table).ROWS):
-        name = next((c.__name__ for c in row.make.__mro__ if c.__name__ in CASES), row.make.__name__)
+        name = next((c.__name__ for c in row.make.__mro__ if c.__name__ in CASES), None)
+        if name is None:
+            raise SystemExit(f"{row.make.__name__} has no row in CASES")
         known = inspect.signature(getattr(networks, name)).parameters
-        if name not in CASES:
-            raise SystemExit(f"{name} has no row in CASES")
         checkpointed = "checkpointing" in known or name == "SPADEAutoencoderKL"
         found[name] = {"exports": row.exports, "compiles": row.compiles, "checkpointing": checkpointed}
     return found

@@ -30,7 +30,15 @@ MF_HD Words philox(Words c, unsigned k0, unsigned k1) {
 }
 
 // A number in (0, 1]: never 0, so that its logarithm is finite.
-MF_HD float unit(unsigned word) { return (static_cast<float>(word) + 0.5f) * 2.3283064365386963e-10f; }
+MF_HD float unit(unsigned word) {
+#if defined(__CUDA_ARCH__)
+    const float whole = static_cast<float>(word);
+#else  // the same bit for bit: both halves are exact, and vectors convert signed numbers on more machines
+    const float whole = static_cast<float>(static_cast<int>(word >> 16)) * 65536.0f +
+                        static_cast<float>(static_cast<int>(word & 0xffffu));
+#endif
+    return (whole + 0.5f) * 2.3283064365386963e-10f;
+}
 
 }  // namespace medframe
 

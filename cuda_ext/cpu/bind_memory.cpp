@@ -2,8 +2,8 @@
 // more than a quick kernel takes; memory that was written before costs nothing.
 //
 // What is kept is marked MADV_FREE: the system may take its pages whenever it runs short, without asking, and a page
-// that was not taken is written without a fault. Keeping therefore never makes a process run out of memory. Where the
-// system lacks this, nothing is kept.
+// that was not taken is written without a fault. Keeping therefore never makes a process run out of memory. Elsewhere
+// than on Linux nothing is kept.
 //
 // All of it runs under the GIL: lending is called from Python, and memory comes back where an array is deallocated.
 #include "bind.h"
@@ -11,7 +11,7 @@
 namespace medframe {
 namespace {
 
-#if defined(MADV_FREE) && defined(MAP_ANONYMOUS)
+#if defined(__linux__) && defined(MADV_FREE)
 
 constexpr std::size_t PAGE = std::size_t(2) << 20;  // large pages begin at its multiples
 constexpr std::size_t BLOCKS = 16;

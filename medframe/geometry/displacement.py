@@ -113,18 +113,17 @@ def smallest_stretch(values: Tensor, knots: Space, order: int) -> float:
     f = values.detach().cpu().double().numpy()
     f = np.pad(f, [(0, 0)] + [(1, 1)] * knots.ndim, mode="edge") if order == 1 else f
     to_index = knots.inverse[:-1, :-1]
-    eye = np.eye(knots.ndim)
     least = 1.0  # beyond all corners f is constant
     for slopes in _linear_slopes(f) if order == 1 else _spline_slopes(f):
         # slopes: (component, knot axis, *places)
         jacobian = to_index.T @ slopes.reshape(*slopes.shape[:2], -1)  # (component, world axis, places)
-        least = min(least, float(_determinants(jacobian, eye).min()))
+        least = min(least, float(_determinants(jacobian).min()))
     return least
 
 
-def _determinants(slopes: Array, eye: Array) -> Array:
-    """Of eye + slopes, (d, d, places), written out: LAPACK takes ten times as long for so small matrices."""
-    m = [[slopes[r, c] + eye[r, c] for c in range(len(eye))] for r in range(len(eye))]
+def _determinants(slopes: Array) -> Array:
+    """Of 1 + slopes, (d, d, places), written out: for so small matrices LAPACK takes ten times as long."""
+    m = [[slope + (r == c) for c, slope in enumerate(row)] for r, row in enumerate(slopes)]
     found: Array = m[0][0]
     if len(m) == 2:
         found = m[0][0] * m[1][1] - m[0][1] * m[1][0]
