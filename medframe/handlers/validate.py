@@ -42,7 +42,7 @@ class Validate:
         if self.every < 1:
             raise BadArgument("at least one iteration between validations", where="every", found=self.every)
         if self.share is not None and not 0 < self.share <= 1:
-            raise BadArgument("a share of the time", where="share", found=self.share, due="above 0, at most 1")
+            raise BadArgument("not a share of the time", where="share", found=self.share, due="above 0, at most 1")
 
     def attach(self, engine: Engine) -> None:
         """Act on an engine."""
