@@ -10,6 +10,7 @@ copyright = author
 version = release = medframe.__version__
 extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.viewcode"]
 myst_enable_extensions = ["colon_fence", "deflist"]
+nb_render_markdown_format = "gfm"  # tables, too: the default shows them as lines of bars
 nb_execution_mode = "force"
 nb_execution_raise_on_error = True
 nb_execution_timeout = 300
